@@ -1,0 +1,187 @@
+use super::Snapshot;
+use crate::model::{Exit, Pid, RunId, ServiceName};
+use serde::{Deserialize, Serialize};
+
+/// Raised when a message changes its meaning; both sides refuse to talk to another number.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest line that is accepted, in bytes.
+pub const LONGEST_LINE: usize = 1 << 20;
+
+/// The first line of either side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u32,
+    pub version: String,
+    pub pid: Pid,
+}
+
+impl Hello {
+    pub fn ours(pid: Pid) -> Self {
+        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), pid }
+    }
+}
+
+/// What the command line asks. Services are named one by one; groups are the client's business. An empty list means all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// `fresh`: probe health and sample usage now rather than tell what was last seen.
+    Status {
+        services: Vec<ServiceName>,
+        fresh: bool,
+        tree: bool,
+    },
+    Start {
+        services: Vec<ServiceName>,
+        mode: StartMode,
+        replace: bool,
+    },
+    Stop {
+        services: Vec<ServiceName>,
+        kill: bool,
+        timeout_seconds: Option<f64>,
+    },
+    /// Stop every service, then leave; nothing of devstack remains.
+    Shutdown {
+        kill: bool,
+        timeout_seconds: Option<f64>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartMode {
+    /// What runs and is healthy stays untouched.
+    Ensure,
+    /// What runs is stopped first.
+    Restart,
+}
+
+/// What the supervisor answers: any number of updates, then exactly one of the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    Update(Update),
+    Snapshot(Box<Snapshot>),
+    Done { outcomes: Vec<Outcome> },
+    Refused(Refusal),
+}
+
+/// Progress of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    pub service: ServiceName,
+    pub step: Step,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    SettingUp {
+        command: Vec<String>,
+    },
+    WaitingFor {
+        services: Vec<ServiceName>,
+    },
+    /// A stale copy or an orphan of an earlier run was ended before the start.
+    Cleaned {
+        pid: Pid,
+        command: String,
+        why: String,
+    },
+    Starting {
+        pid: Option<Pid>,
+    },
+    /// Running but found unhealthy, hence restarted.
+    Replacing {
+        reason: String,
+    },
+    Stopping,
+    Killing,
+    Ended(Outcome),
+}
+
+/// How a request ended for one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub service: ServiceName,
+    pub result: Ending,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Ending {
+    Started {
+        pid: Pid,
+        seconds: f64,
+    },
+    AlreadyRunning {
+        pid: Pid,
+    },
+    /// An external service that answers.
+    Present,
+    Stopped {
+        exit: Option<Exit>,
+    },
+    AlreadyStopped,
+    /// It ended before it was ready. `log_offset`: where this run's output begins in its log file, in bytes.
+    Died {
+        exit: Exit,
+        run: RunId,
+        log_offset: u64,
+    },
+    /// It could not be prepared or spawned; a sentence, and what to do.
+    Refused {
+        message: String,
+        hint: Option<String>,
+    },
+    /// Alive, but not ready in time; `wanted` says what it was waited for.
+    NotReady {
+        pid: Pid,
+        seconds: f64,
+        wanted: String,
+        log_offset: u64,
+    },
+    /// It never got to start, because these are not ready.
+    Blocked {
+        by: Vec<ServiceName>,
+    },
+    /// Another command changed the goal meanwhile.
+    Superseded,
+    /// SIGKILL did not end these: `(pid, state and what it waits in)`.
+    Survived {
+        survivors: Vec<(Pid, String)>,
+    },
+}
+
+impl Ending {
+    /// Whether what was asked for came true.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Started { .. } | Self::AlreadyRunning { .. } | Self::Present | Self::Stopped { .. } | Self::AlreadyStopped)
+    }
+}
+
+/// Why a request was not taken up at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The two sides speak different protocols.
+    Protocol {
+        supervisor: Hello,
+    },
+    Malformed {
+        detail: String,
+    },
+    NoSuchService {
+        service: ServiceName,
+    },
+    /// The configuration on disk no longer resolves; the rendered errors.
+    Config {
+        rendered: String,
+    },
+    ShuttingDown,
+    Internal {
+        detail: String,
+    },
+}

@@ -1,0 +1,138 @@
+use crate::model::{Actor, LastExit, Pid, Reason, RunId, ServiceName, Signal};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What `status --json` prints and the supervisor answers: one shape, stable, only ever added to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub project: ProjectView,
+    /// `None` when no supervisor runs.
+    pub supervisor: Option<SupervisorView>,
+    pub services: Vec<ServiceView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectView {
+    pub name: String,
+    pub root: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SupervisorView {
+    pub pid: Pid,
+    pub version: String,
+    pub uptime_seconds: f64,
+    pub memory_mb: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateWord {
+    Stopped,
+    Waiting,
+    Starting,
+    Running,
+    Stopping,
+    Killing,
+    Stuck,
+    Backoff,
+    Exited,
+    Failed,
+}
+
+impl StateWord {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Killing => "killing",
+            Self::Stuck => "stuck",
+            Self::Backoff => "backoff",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub name: ServiceName,
+    pub state: StateWord,
+    pub ready: bool,
+    pub health: HealthView,
+    pub pid: Option<Pid>,
+    pub run_id: Option<RunId>,
+    pub started_at: Option<Timestamp>,
+    pub uptime_seconds: Option<f64>,
+    /// Until max_runtime ends the run; `None` without that limit.
+    pub remaining_seconds: Option<f64>,
+    /// Automatic restarts since somebody last started it.
+    pub restarts: u32,
+    pub last_exit: Option<LastExitView>,
+    /// Of one core, of the whole tree.
+    pub cpu_percent: Option<f64>,
+    /// Resident memory of the whole tree.
+    pub memory_mb: Option<f64>,
+    pub processes: u32,
+    pub limits: Limits,
+    pub ports: Vec<u16>,
+    /// Relative to the project's root where it lies inside.
+    pub log_file: String,
+    /// Processes that outlived their run.
+    pub strays: u32,
+    /// Whom it waits for, why it failed, when it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
+    /// Only when the tree was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tree: Vec<ProcessView>,
+}
+
+/// `status` is one of `healthy starting slow hung asleep unhealthy dead stopped`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthView {
+    pub status: String,
+    pub reason: String,
+    pub checked_at: Option<Timestamp>,
+    pub latency_ms: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExitView {
+    pub code: Option<u8>,
+    pub signal: Option<Signal>,
+    pub reason: Reason,
+    pub by: Actor,
+    pub at: Timestamp,
+}
+
+impl From<&LastExit> for LastExitView {
+    fn from(last: &LastExit) -> Self {
+        Self { code: last.exit.code(), signal: last.exit.signal(), reason: last.reason, by: last.by, at: last.at }
+    }
+}
+
+/// `null`: no such limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    pub max_runtime_hours: Option<f64>,
+    pub memory_limit_mb: Option<f64>,
+    pub cpu_limit_percent: Option<f64>,
+}
+
+/// One process of a service's tree, parents before children.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessView {
+    pub pid: Pid,
+    pub ppid: Pid,
+    /// `main`, `pool_worker`, `resource_tracker`, `forkserver` or `child`.
+    pub role: String,
+    pub command: String,
+    pub memory_mb: f64,
+    pub uptime_seconds: f64,
+}

@@ -1,0 +1,1 @@
+//! What should happen next: pure decisions over states, without I/O, clock or handles.

@@ -1,0 +1,23 @@
+//! The words of the domain: names, times, processes, exits, reasons, quantities and what a service is.
+//!
+//! Knows nothing of files, clocks or the operating system; every other module may use it.
+
+mod exit;
+mod name;
+mod process;
+pub mod quantity;
+mod reason;
+mod signal;
+mod spec;
+mod time;
+
+pub use exit::Exit;
+pub use name::{InvalidName, ServiceName};
+pub use process::{InvalidRunId, Pid, ProcId, RunId};
+pub use reason::{Actor, LastExit, Reason};
+pub use signal::{Signal, UnknownSignal};
+pub use spec::{
+    EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Probe, Project, ProjectId, Ready, ReadyWhen, RestartPolicy, Service, Setup,
+    StartLimit,
+};
+pub use time::BootTime;
