@@ -4,3 +4,5 @@ pub mod cli;
 pub mod control;
 pub mod engine;
 pub mod model;
+pub mod supervisor;
+pub mod sys;

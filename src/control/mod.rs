@@ -6,4 +6,6 @@
 pub mod protocol;
 mod snapshot;
 
-pub use snapshot::{HealthView, LastExitView, Limits, ProcessView, ProjectView, ServiceView, Snapshot, StateWord, SupervisorView};
+pub use snapshot::{HealthView, LastExitView, Limits, ProcessView, ProjectView, ServiceView, Snapshot, SupervisorView};
+
+pub use crate::engine::{StartMode, StateWord};

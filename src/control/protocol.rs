@@ -1,4 +1,4 @@
-use super::Snapshot;
+use super::{Snapshot, StartMode};
 use crate::model::{Exit, Pid, RunId, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -47,15 +47,6 @@ pub enum Request {
         kill: bool,
         timeout_seconds: Option<f64>,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartMode {
-    /// What runs and is healthy stays untouched.
-    Ensure,
-    /// What runs is stopped first.
-    Restart,
 }
 
 /// What the supervisor answers: any number of updates, then exactly one of the others.

@@ -1,3 +1,4 @@
+use crate::engine::StateWord;
 use crate::model::{Actor, LastExit, Pid, Reason, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,38 +24,6 @@ pub struct SupervisorView {
     pub version: String,
     pub uptime_seconds: f64,
     pub memory_mb: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StateWord {
-    Stopped,
-    Waiting,
-    Starting,
-    Running,
-    Stopping,
-    Killing,
-    Stuck,
-    Backoff,
-    Exited,
-    Failed,
-}
-
-impl StateWord {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Waiting => "waiting",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Killing => "killing",
-            Self::Stuck => "stuck",
-            Self::Backoff => "backoff",
-            Self::Exited => "exited",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,1 +1,25 @@
-//! What should happen next: pure decisions over states, without I/O, clock or handles.
+//! What should happen next: pure decisions over states, without I/O, without a clock, without handles.
+//!
+//! [`Stack::step`] takes an event and the time and leaves a list of actions; whoever performs them reports back with events.
+//! Must not know how a process is started, watched or killed. Guards the invariants that a service never holds two runs,
+//! that a report of another run changes nothing, and that a state owns a run exactly while the kernel may hold its processes.
+
+mod action;
+mod event;
+mod graph;
+mod ledger;
+mod restart;
+mod slot;
+mod stack;
+mod state;
+
+#[cfg(test)]
+mod properties;
+
+pub use action::{Act, Action, Notice};
+pub use event::{Command, Event, Now, Probed, Report, Spawned, StartMode};
+pub use ledger::{LEDGER_VERSION, Ledger, LedgerError};
+pub use restart::History;
+pub use slot::{Health, Process, Slot};
+pub use stack::Stack;
+pub use state::{Cause, CauseKind, State, StateWord, Wanted};

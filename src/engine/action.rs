@@ -1,0 +1,115 @@
+use super::Cause;
+use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
+
+/// What the shell is to do for one service. What concerns a run names it, and its outcome comes back as a report of that run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    pub service: ServiceName,
+    pub act: Act,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// Run the set-up command if what it creates is missing.
+    SetUp {
+        run: RunId,
+    },
+    /// End stale copies and orphans of this service, then see that its ports are free.
+    Clear {
+        run: RunId,
+        replace: bool,
+    },
+    /// Give up what `SetUp` or `Clear` is doing.
+    Cancel {
+        run: RunId,
+    },
+    /// Create the process and hold it at its gate.
+    Spawn {
+        run: RunId,
+    },
+    /// The ledger knows it: let it exec, and watch for its end and its readiness.
+    Release {
+        run: RunId,
+    },
+    /// Watch a process that an earlier supervisor started.
+    Adopt {
+        run: RunId,
+        main: ProcId,
+        ready: bool,
+    },
+    /// The stop signal, to the main process or, where the kill mode says so, to the set.
+    Signal {
+        run: RunId,
+        signal: Signal,
+    },
+    /// Kill what is left of the set, and report when it is empty.
+    Sweep {
+        run: RunId,
+        give_up_at: BootTime,
+    },
+    /// The set is empty: collect the main process.
+    Reap {
+        run: RunId,
+    },
+    /// From now on its health is probed and its limits are watched.
+    Watch {
+        run: RunId,
+    },
+    Announce(Notice),
+}
+
+/// What a person, the journal or a waiting command is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    SettingUp,
+    WaitingFor(Vec<ServiceName>),
+    Starting {
+        run: RunId,
+    },
+    Ready {
+        run: RunId,
+        main: ProcId,
+        seconds: f64,
+    },
+    /// An external service answers.
+    Present,
+    /// Alive, but not ready within its time; it stays in `starting`.
+    Late {
+        run: RunId,
+        main: ProcId,
+        seconds: f64,
+    },
+    Stopping {
+        run: RunId,
+        why: Reason,
+    },
+    Killing {
+        run: RunId,
+        why: Reason,
+    },
+    /// The main process ended; `was_ready`: the run had got so far.
+    Ended {
+        run: RunId,
+        exit: Exit,
+        reason: Reason,
+        was_ready: bool,
+        log_offset: u64,
+    },
+    RestartsIn {
+        seconds: f64,
+    },
+    /// A start was given up before there was a process.
+    Refused(Cause),
+    /// At rest, because somebody wanted it so.
+    Stopped {
+        exit: Option<Exit>,
+    },
+    /// At rest, because the restart policy says so.
+    Exited {
+        exit: Exit,
+    },
+    Failed(Cause),
+    Stuck {
+        survivors: Vec<(Pid, String)>,
+    },
+}

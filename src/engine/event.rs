@@ -1,0 +1,79 @@
+use super::Cause;
+use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The time of a step: one clock for deadlines, one for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub boot: BootTime,
+    pub wall: Timestamp,
+}
+
+/// Everything that can happen to a stack.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Command(Command),
+    /// What became of a run. A report of a run that the service no longer holds changes nothing.
+    Report(ServiceName, RunId, Report),
+    /// Time passed; the deadlines in the states say what follows.
+    Tick,
+    /// Devstack itself was restarted: look at everything that the ledger says we own.
+    Recovered,
+}
+
+/// What somebody asked for. Dependencies are added here, groups were resolved before.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    Start { services: Vec<ServiceName>, mode: StartMode, replace: bool },
+    Stop { services: Vec<ServiceName>, kill: bool, timeout: Option<Duration> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartMode {
+    /// What runs and is healthy stays untouched.
+    Ensure,
+    /// What runs is stopped first.
+    Restart,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    SetUp(Result<(), Cause>),
+    Cleared(Result<(), Cause>),
+    /// It exists and waits at its gate.
+    Spawned(Spawned),
+    NotSpawned {
+        cause: Cause,
+        permanent: bool,
+    },
+    Ready,
+    Probed(Probed),
+    /// A limit was crossed.
+    Exceeded(Reason),
+    /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.
+    Ended(Exit),
+    /// No process of the run is left but the unreaped main one.
+    SetEmpty,
+    /// SIGKILL had no effect on these within the time given: pid, and what it waits in.
+    Survivors(Vec<(Pid, String)>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spawned {
+    pub main: ProcId,
+    /// Where this run's output begins in its log file, in bytes.
+    pub log_offset: u64,
+}
+
+/// One answer of a health probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probed {
+    pub passed: bool,
+    /// The seed's word: `healthy`, or what the endpoint said or did instead.
+    pub reason: String,
+    pub latency: Duration,
+    pub at: Timestamp,
+}

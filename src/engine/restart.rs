@@ -1,0 +1,73 @@
+use crate::model::{BootTime, Exit, Reason, RestartPolicy, Service};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A run that lasted this long after it was ready ends a series of failures.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// What the past says about the next automatic start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Automatic starts since somebody last started the service.
+    pub restarts: u32,
+    /// Failures in a row; each doubles the delay.
+    failures: u32,
+    /// Automatic starts that count against the limit, oldest first.
+    starts: VecDeque<BootTime>,
+}
+
+/// What follows the end of a run that nobody stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    StartAt(BootTime),
+    Rest,
+    /// The start limit is used up.
+    GiveUp,
+}
+
+impl History {
+    /// Decides what follows an end, and notes the automatic start if there is to be one.
+    pub(super) fn after_end(
+        &mut self,
+        service: &Service,
+        reason: Reason,
+        exit: &Exit,
+        stable_for: Option<Duration>,
+        now: BootTime,
+    ) -> Next {
+        if !wants_restart(service.restart, reason, exit) {
+            return Next::Rest;
+        }
+        if reason.is_planned() {
+            self.restarts += 1;
+            return Next::StartAt(now);
+        }
+        if stable_for.is_some_and(|lasted| lasted >= STABLE) {
+            self.failures = 0;
+        }
+        self.starts.retain(|at| now.since(*at) < service.start_limit.interval);
+        if self.starts.len() >= service.start_limit.burst as usize {
+            return Next::GiveUp;
+        }
+        let start_at = now.after(self.delay(service));
+        self.starts.push_back(start_at);
+        self.failures = self.failures.saturating_add(1);
+        self.restarts += 1;
+        Next::StartAt(start_at)
+    }
+
+    fn delay(&self, service: &Service) -> Duration {
+        let doubled = service.restart_delay.saturating_mul(2_u32.saturating_pow(self.failures));
+        doubled.min(service.restart_delay_max.max(service.restart_delay))
+    }
+}
+
+fn wants_restart(policy: RestartPolicy, reason: Reason, exit: &Exit) -> bool {
+    let by_itself_and_well = reason == Reason::Exited && exit.is_success();
+    match policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure => !by_itself_and_well,
+        RestartPolicy::Never => false,
+    }
+}

@@ -1,0 +1,165 @@
+use super::slot::Turn;
+use super::{Act, Action, Command, Event, Notice, Now, Report, Slot, StartMode, State, Wanted, graph};
+use crate::model::{BootTime, RunId, Service, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Every service of a project and how they hang together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stack {
+    next_run: RunId,
+    slots: BTreeMap<ServiceName, Slot>,
+    /// Something worth keeping changed since [`Stack::take_changed`].
+    #[serde(skip)]
+    changed: bool,
+}
+
+impl Stack {
+    /// `epoch` tells the runs of this stack from those of an earlier one whose ledger was lost.
+    pub fn new(epoch: u64) -> Self {
+        Self { next_run: RunId { epoch, seq: 1 }, slots: BTreeMap::new(), changed: true }
+    }
+
+    pub fn slots(&self) -> &BTreeMap<ServiceName, Slot> {
+        &self.slots
+    }
+
+    pub fn slot(&self, service: &ServiceName) -> Option<&Slot> {
+        self.slots.get(service)
+    }
+
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The moment at which a `Tick` is due.
+    pub fn next_deadline(&self) -> Option<BootTime> {
+        self.slots.values().filter_map(|slot| slot.state.deadline()).min()
+    }
+
+    /// Takes over a configuration. What runs keeps its own until it is started again; what is no longer named is stopped.
+    pub fn configure(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
+        self.changed = true;
+        for (name, spec) in services {
+            let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone()));
+            slot.removed = false;
+            if slot.state.run().is_none() {
+                slot.spec = spec.clone();
+                slot.newer_spec = None;
+            } else if *slot.spec != **spec {
+                slot.newer_spec = Some(spec.clone());
+            }
+        }
+        let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+        for (name, slot) in &mut self.slots {
+            if !services.contains_key(name) {
+                slot.removed = true;
+                slot.ask_stop(false, None, &mut turn);
+            }
+        }
+        self.settle(now, actions);
+    }
+
+    pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
+        match event {
+            Event::Command(Command::Start { services, mode, replace }) => self.start(&services, mode, replace, now, actions),
+            Event::Command(Command::Stop { services, kill, timeout }) => {
+                for name in &services {
+                    self.with_slot(name, now, actions, |slot, turn| slot.ask_stop(kill, timeout, turn));
+                }
+            }
+            Event::Report(name, run, report) => {
+                // The one place where words about another run are dropped.
+                if self.slots.get(&name).and_then(|slot| slot.state.run()) != Some(run) {
+                    return;
+                }
+                let keeps_ledger = matches!(report, Report::Probed(_));
+                let changed = self.changed;
+                self.with_slot(&name, now, actions, |slot, turn| slot.on_report(run, report, turn));
+                if keeps_ledger && actions.is_empty() {
+                    self.changed = changed;
+                    return;
+                }
+            }
+            Event::Tick => {
+                let due = |slot: &&mut Slot| slot.state.deadline().is_some_and(|deadline| deadline <= now.boot);
+                let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+                for slot in self.slots.values_mut().filter(due) {
+                    self.changed = true;
+                    slot.on_deadline(&mut turn);
+                }
+            }
+            Event::Recovered => {
+                self.changed = true;
+                let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+                for slot in self.slots.values_mut() {
+                    slot.on_recovered(&mut turn);
+                }
+            }
+        }
+        self.settle(now, actions);
+    }
+
+    fn start(&mut self, services: &[ServiceName], mode: StartMode, replace: bool, now: Now, actions: &mut Vec<Action>) {
+        for name in graph::with_dependencies(&self.slots, services) {
+            let named = services.contains(&name);
+            let (mode, replace) = if named { (mode, replace) } else { (StartMode::Ensure, false) };
+            self.with_slot(&name, now, actions, |slot, turn| slot.ask_start(mode, replace, turn));
+        }
+        for name in services {
+            let Some(slot) = self.slots.get(name) else { continue };
+            let blockers = graph::not_ready(&self.slots, slot);
+            if slot.state == State::Waiting && !blockers.is_empty() {
+                actions.push(Action { service: name.clone(), act: Act::Announce(Notice::WaitingFor(blockers)) });
+            }
+        }
+    }
+
+    /// Whom a service waits for, if it waits.
+    pub fn blockers(&self, service: &ServiceName) -> Vec<ServiceName> {
+        self.slots
+            .get(service)
+            .filter(|slot| slot.state == State::Waiting)
+            .map(|slot| graph::not_ready(&self.slots, slot))
+            .unwrap_or_default()
+    }
+
+    /// What is named, with everything that it needs.
+    pub fn with_dependencies(&self, services: &[ServiceName]) -> Vec<ServiceName> {
+        graph::with_dependencies(&self.slots, services).into_iter().collect()
+    }
+
+    fn with_slot(&mut self, name: &ServiceName, now: Now, actions: &mut Vec<Action>, change: impl FnOnce(&mut Slot, &mut Turn)) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            self.changed = true;
+            change(slot, &mut Turn { now, actions, next_run: &mut self.next_run });
+        }
+    }
+
+    /// Lets go on whoever waited for others: up once its dependencies are ready, down once its dependants are gone.
+    fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        loop {
+            let free: Vec<ServiceName> = self
+                .slots
+                .iter()
+                .filter(|(name, slot)| match (&slot.state, &slot.pending_stop) {
+                    (State::Waiting, _) => slot.wanted == Wanted::Up && graph::not_ready(&self.slots, slot).is_empty(),
+                    (_, Some(_)) => !graph::has_stopping_dependant(&self.slots, name),
+                    (_, None) => false,
+                })
+                .map(|(name, _)| name.clone())
+                .collect();
+            if free.is_empty() {
+                break;
+            }
+            for name in free {
+                self.with_slot(&name, now, actions, |slot, turn| match slot.state {
+                    State::Waiting => slot.begin_clearing(turn),
+                    _ => slot.begin_pending_stop(turn),
+                });
+            }
+        }
+        self.slots.retain(|_, slot| !(slot.removed && slot.state == State::Stopped));
+    }
+}

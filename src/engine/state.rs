@@ -1,0 +1,189 @@
+use crate::model::{BootTime, Exit, Reason, RunId};
+use serde::{Deserialize, Serialize};
+
+/// The goal, kept apart from the state on the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    Up,
+    Down,
+}
+
+/// Where a service stands. A variant has a `run` exactly while the kernel may hold processes of that run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    Stopped,
+    SettingUp {
+        run: RunId,
+    },
+    /// For its dependencies to be ready.
+    Waiting,
+    Clearing {
+        run: RunId,
+    },
+    Spawning {
+        run: RunId,
+    },
+    /// `late_at`: when it counts as not ready in time; `None` once that has been said.
+    Starting {
+        run: RunId,
+        late_at: Option<BootTime>,
+    },
+    Running {
+        run: RunId,
+        recycle_at: Option<BootTime>,
+    },
+    Stopping {
+        run: RunId,
+        why: Reason,
+        kill_at: BootTime,
+    },
+    Killing {
+        run: RunId,
+        why: Reason,
+        give_up_at: BootTime,
+    },
+    /// The main process is dead, its set not known to be empty.
+    Draining {
+        run: RunId,
+        exit: Exit,
+        why: Option<Reason>,
+        was_ready: bool,
+        give_up_at: BootTime,
+    },
+    /// Something survived SIGKILL: the slot stays taken, so that no second copy can start.
+    Stuck {
+        run: RunId,
+        exit: Option<Exit>,
+        why: Option<Reason>,
+        survivors: Vec<(i32, String)>,
+    },
+    Backoff {
+        start_at: BootTime,
+    },
+    Exited {
+        exit: Exit,
+    },
+    Failed {
+        cause: Cause,
+    },
+    /// An external service that answered its check.
+    Present,
+}
+
+impl State {
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::SettingUp { run }
+            | Self::Clearing { run }
+            | Self::Spawning { run }
+            | Self::Starting { run, .. }
+            | Self::Running { run, .. }
+            | Self::Stopping { run, .. }
+            | Self::Killing { run, .. }
+            | Self::Draining { run, .. }
+            | Self::Stuck { run, .. } => Some(*run),
+            Self::Stopped | Self::Waiting | Self::Backoff { .. } | Self::Exited { .. } | Self::Failed { .. } | Self::Present => None,
+        }
+    }
+
+    /// When this state ends by itself.
+    pub fn deadline(&self) -> Option<BootTime> {
+        match self {
+            Self::Starting { late_at, .. } => *late_at,
+            Self::Running { recycle_at, .. } => *recycle_at,
+            Self::Stopping { kill_at, .. } => Some(*kill_at),
+            Self::Killing { give_up_at, .. } | Self::Draining { give_up_at, .. } => Some(*give_up_at),
+            Self::Backoff { start_at } => Some(*start_at),
+            Self::Stopped
+            | Self::SettingUp { .. }
+            | Self::Waiting
+            | Self::Clearing { .. }
+            | Self::Spawning { .. }
+            | Self::Stuck { .. }
+            | Self::Exited { .. }
+            | Self::Failed { .. }
+            | Self::Present => None,
+        }
+    }
+
+    pub fn word(&self) -> StateWord {
+        match self {
+            Self::Stopped => StateWord::Stopped,
+            Self::Waiting => StateWord::Waiting,
+            Self::SettingUp { .. } | Self::Clearing { .. } | Self::Spawning { .. } | Self::Starting { .. } => StateWord::Starting,
+            Self::Running { .. } | Self::Present => StateWord::Running,
+            Self::Stopping { .. } => StateWord::Stopping,
+            Self::Killing { .. } | Self::Draining { .. } => StateWord::Killing,
+            Self::Stuck { .. } => StateWord::Stuck,
+            Self::Backoff { .. } => StateWord::Backoff,
+            Self::Exited { .. } => StateWord::Exited,
+            Self::Failed { .. } => StateWord::Failed,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Present)
+    }
+}
+
+/// The state as status shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateWord {
+    Stopped,
+    Waiting,
+    Starting,
+    Running,
+    Stopping,
+    Killing,
+    Stuck,
+    Backoff,
+    Exited,
+    Failed,
+}
+
+impl StateWord {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Killing => "killing",
+            Self::Stuck => "stuck",
+            Self::Backoff => "backoff",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a service could not be started, for the person who asked: what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    pub kind: CauseKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    SetupFailed,
+    PortTaken,
+    /// A copy that a person runs on a terminal.
+    ManualCopy,
+    NotSpawned,
+    StartLimit,
+    ExternalDown,
+    Environment,
+}
+
+impl Cause {
+    pub fn new(kind: CauseKind, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { kind, message: message.into(), hint }
+    }
+}

@@ -1,0 +1,101 @@
+use crate::engine::{Act, Action, Event, Stack};
+use crate::model::{Service, ServiceName};
+use crate::sys::Os;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// The loop between decision and deed: events into the stack, its actions onto the operating system.
+///
+/// Guards one order: processes are created first but held at their gates, then the ledger is saved, and only then is
+/// anything released, signalled or announced. Whenever devstack dies, the ledger knows every program that runs.
+pub struct Driver<O> {
+    stack: Stack,
+    os: O,
+    /// Why the ledger could not be saved last time.
+    degraded: Option<String>,
+}
+
+impl<O: Os> Driver<O> {
+    pub fn new(stack: Stack, os: O) -> Self {
+        Self { stack, os, degraded: None }
+    }
+
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    pub fn os(&self) -> &O {
+        &self.os
+    }
+
+    pub fn os_mut(&mut self) -> &mut O {
+        &mut self.os
+    }
+
+    pub fn degraded(&self) -> Option<&str> {
+        self.degraded.as_deref()
+    }
+
+    /// Takes over a configuration.
+    pub fn configure(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>) {
+        let mut actions = Vec::new();
+        self.stack.configure(services, self.os.now(), &mut actions);
+        self.perform(VecDeque::new(), actions);
+    }
+
+    /// Handles what happened, and everything that follows from it at once.
+    pub fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.perform(events.into_iter().collect(), Vec::new());
+    }
+
+    fn perform(&mut self, mut events: VecDeque<Event>, mut actions: Vec<Action>) {
+        let mut after_save = Vec::new();
+        loop {
+            while let Some(event) = events.pop_front() {
+                self.stack.step(event, self.os.now(), &mut actions);
+            }
+            for Action { service, act } in actions.drain(..) {
+                match (act, self.spec(&service)) {
+                    (Act::Spawn { run }, Some(spec)) => {
+                        let report = self.os.spawn(run, &spec);
+                        events.push_back(Event::Report(service, run, report));
+                    }
+                    (act, _) => after_save.push(Action { service, act }),
+                }
+            }
+            if !events.is_empty() {
+                continue;
+            }
+            if self.stack.take_changed() {
+                self.degraded = self.os.save(&self.stack).err().map(|error| error.to_string());
+            }
+            if after_save.is_empty() {
+                return;
+            }
+            for action in after_save.drain(..) {
+                self.carry_out(action);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, Action { service, act }: Action) {
+        // A service that left the configuration may be forgotten by now; words about it may still be due.
+        match (act, self.spec(&service)) {
+            (Act::Announce(notice), _) => self.os.announce(&service, notice),
+            (Act::Reap { run }, _) => self.os.reap(run),
+            (Act::Cancel { run }, _) => self.os.cancel(run),
+            (Act::SetUp { run }, Some(spec)) => self.os.set_up(run, &spec),
+            (Act::Clear { run, replace }, Some(spec)) => self.os.clear(run, &spec, replace),
+            (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),
+            (Act::Adopt { run, main, ready }, Some(spec)) => self.os.adopt(run, &spec, main, ready),
+            (Act::Signal { run, signal }, Some(spec)) => self.os.signal(run, &spec, signal),
+            (Act::Sweep { run, give_up_at }, Some(spec)) => self.os.sweep(run, &spec, give_up_at),
+            (Act::Watch { run }, Some(spec)) => self.os.watch(run, &spec),
+            (_, None) | (Act::Spawn { .. }, _) => {}
+        }
+    }
+
+    fn spec(&self, service: &ServiceName) -> Option<Arc<Service>> {
+        self.stack.slot(service).map(|slot| slot.spec.clone())
+    }
+}

@@ -1,0 +1,50 @@
+use crate::engine::{Notice, Now, Report, Stack};
+use crate::model::{BootTime, ProcId, RunId, Service, ServiceName, Signal};
+use std::sync::Arc;
+
+/// Everything that the supervisor asks of the operating system. The real one is `LinuxOs`, its twin in tests `SimOs`.
+///
+/// Nothing here waits: what takes time is begun, and its outcome comes back as an event of that run. Each call is allowed to
+/// find that the world has moved on (the process is gone, the run is unknown); that is not an error but the next event.
+pub trait Os {
+    fn now(&self) -> Now;
+
+    /// Begins the set-up of a service, or the check of an external one; ends in `Report::SetUp`.
+    fn set_up(&mut self, run: RunId, service: &Arc<Service>);
+
+    /// Begins to end stale copies and to look at ports; ends in `Report::Cleared`.
+    fn clear(&mut self, run: RunId, service: &Arc<Service>, replace: bool);
+
+    /// Cuts `set_up` or `clear` short; they still report.
+    fn cancel(&mut self, run: RunId);
+
+    /// Creates the process and holds it at its gate, before its program runs. Unless it is released it ends by itself when
+    /// devstack does. Answers `Report::Spawned` or `Report::NotSpawned`.
+    fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report;
+
+    /// Opens the gate and watches for `Report::Ended` and `Report::Ready`.
+    fn release(&mut self, run: RunId, service: &Arc<Service>);
+
+    /// Watches a process that an earlier supervisor released; `Report::Ended` comes at once if it is gone.
+    fn adopt(&mut self, run: RunId, service: &Arc<Service>, main: ProcId, ready: bool);
+
+    /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
+    fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);
+
+    /// Kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
+    fn sweep(&mut self, run: RunId, service: &Arc<Service>, give_up_at: BootTime);
+
+    /// Probes the health of a run and watches its limits until it ends.
+    fn watch(&mut self, run: RunId, service: &Arc<Service>);
+
+    /// Collects the main process and forgets the run.
+    fn reap(&mut self, run: RunId);
+
+    /// Makes the ledger survive this process.
+    ///
+    /// # Errors
+    /// When it cannot be written; the earlier one then still stands.
+    fn save(&mut self, stack: &Stack) -> std::io::Result<()>;
+
+    fn announce(&mut self, service: &ServiceName, notice: Notice);
+}
