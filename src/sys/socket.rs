@@ -1,0 +1,53 @@
+//! Unix sockets in a folder of any depth: addressed through the folder's descriptor, because a socket address holds 107 bytes.
+
+use nix::sys::socket::sockopt::PeerCredentials;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+fn through_descriptor(folder: &impl AsRawFd, name: &str) -> PathBuf {
+    format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()).into()
+}
+
+/// # Errors
+/// When nobody listens there, or the folder is not there.
+pub fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+    let folder = std::fs::File::open(folder)?;
+    UnixStream::connect(through_descriptor(&folder, name))
+}
+
+/// Replaces what an earlier owner left; only for whoever holds the lock that says there is no living one.
+///
+/// # Errors
+/// When something else than a socket stands there, or binding fails.
+pub fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
+    use std::os::unix::fs::FileTypeExt;
+    match folder.join(name).symlink_metadata() {
+        Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(folder.join(name))?,
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is in the way", folder.join(name).display()))),
+        Err(_) => {}
+    }
+    let folder = std::fs::File::open(folder)?;
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(through_descriptor(&folder, name));
+    nix::sys::stat::umask(before);
+    listener
+}
+
+/// Marks this process, rather than the one that bound the socket, as the one that peers see (unix(7), `SO_PEERCRED`).
+///
+/// # Errors
+/// When the descriptor is no listening socket.
+pub fn listen_again(listener: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, 1024)?)
+}
+
+/// Who is at the other end: process and user.
+///
+/// # Errors
+/// When the descriptor is no unix socket.
+pub fn peer(stream: &impl AsFd) -> io::Result<(i32, u32)> {
+    let credentials = nix::sys::socket::getsockopt(stream, PeerCredentials)?;
+    Ok((credentials.pid(), credentials.uid()))
+}

@@ -1,0 +1,262 @@
+//! Creating processes: a child that starts clean, waits at a gate, and becomes its program only once it is let through.
+//!
+//! The standard library's `Command` cannot do this: it passes on blocked and ignored signals, and anything that waits before
+//! `exec` would block the parent. Guards: after `fork` the child calls nothing but async-signal-safe functions on memory
+//! prepared before (signal-safety(7)).
+
+use crate::model::Pid;
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What a child is to become.
+pub struct Launch<'a> {
+    pub program: &'a Path,
+    pub argv: &'a [OsString],
+    pub env: &'a [(OsString, OsString)],
+    pub cwd: &'a Path,
+    /// Standard output and standard error.
+    pub output: BorrowedFd<'a>,
+    /// Become descriptors 3, 4, … of the child, which has no others.
+    pub inherit: &'a [BorrowedFd<'a>],
+    /// Leave this process for good: the child's parent is then whoever adopts orphans.
+    pub detach: bool,
+}
+
+/// A child that waits at its gate. Dropping the gate makes it end without running anything.
+pub struct Held {
+    pub pid: Pid,
+    gate: OwnedFd,
+}
+
+impl Held {
+    /// Lets it become its program.
+    pub fn release(self) {
+        // A child that is already gone cannot be let through, and its end is reported elsewhere.
+        let _ = nix::unistd::write(&self.gate, b"!");
+    }
+}
+
+/// The exit status of a child whose program could not be executed after all, as in a shell.
+const CANNOT_EXECUTE: i32 = 126;
+
+/// Everything the child needs, in memory that it need not allocate.
+struct Prepared {
+    program: CString,
+    cwd: CString,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    argv_pointers: Vec<*const libc::c_char>,
+    env_pointers: Vec<*const libc::c_char>,
+    inherit: Vec<i32>,
+    files: Option<(u64, u64)>,
+    complaint: Vec<u8>,
+}
+
+/// # Errors
+/// When there is no process, memory or descriptor left, or a text holds a NUL.
+pub fn held(launch: &Launch) -> io::Result<Held> {
+    let prepared = Prepared::new(launch)?;
+    let (gate_out, gate_in) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: the child only makes async-signal-safe calls on memory prepared above, and never returns from `become_program`.
+    match unsafe { nix::unistd::fork() }.map_err(io::Error::from)? {
+        nix::unistd::ForkResult::Child => {
+            become_program(&prepared, launch.detach, gate_out.as_raw_fd(), null.as_raw_fd(), launch.output.as_raw_fd())
+        }
+        nix::unistd::ForkResult::Parent { child } => Ok(Held { pid: child.as_raw(), gate: gate_in }),
+    }
+}
+
+impl Prepared {
+    fn new(launch: &Launch) -> io::Result<Self> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in an argument"));
+        let argv = launch.argv.iter().map(|arg| text(arg.as_bytes())).collect::<io::Result<Vec<_>>>()?;
+        let env = launch
+            .env
+            .iter()
+            .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let pointers = |list: &[CString]| list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+        Ok(Self {
+            program: text(launch.program.as_os_str().as_bytes())?,
+            cwd: text(launch.cwd.as_os_str().as_bytes())?,
+            argv_pointers: pointers(&argv),
+            env_pointers: pointers(&env),
+            argv,
+            env,
+            inherit: launch.inherit.iter().map(AsRawFd::as_raw_fd).collect(),
+            files: ORIGINAL_FILES.get().copied(),
+            complaint: [b"devstack: cannot execute ", launch.program.as_os_str().as_bytes(), b"\n"].concat(),
+        })
+    }
+}
+
+/// Runs in the child, between `fork` and `exec`.
+fn become_program(prepared: &Prepared, detach: bool, gate: i32, null: i32, output: i32) -> ! {
+    // SAFETY: every call below is async-signal-safe; pointers stay valid because `prepared` lives in the forked memory.
+    unsafe {
+        libc::setsid();
+        if detach && libc::fork() != 0 {
+            libc::_exit(0);
+        }
+        forget_signals();
+        // Descriptors are first lifted above those that the program will see, so that none is overwritten before its turn.
+        let floor = 10 + prepared.inherit.len() as i32;
+        let lift = |fd: i32| libc::fcntl(fd, libc::F_DUPFD, floor);
+        let (gate, null, output) = (lift(gate), lift(null), lift(output));
+        libc::dup2(null, 0);
+        libc::dup2(output, 1);
+        libc::dup2(output, 2);
+        let first_free = 3 + prepared.inherit.len() as i32;
+        let mut lifted = [-1; 8];
+        for (slot, fd) in lifted.iter_mut().zip(&prepared.inherit) {
+            *slot = lift(*fd);
+        }
+        for (index, fd) in lifted.iter().take(prepared.inherit.len()).enumerate() {
+            libc::dup2(*fd, 3 + index as i32);
+        }
+        libc::dup2(gate, first_free);
+        libc::fcntl(first_free, libc::F_SETFD, libc::FD_CLOEXEC);
+        close_from(first_free + 1);
+        let mut byte = 0_u8;
+        while libc::read(first_free, (&raw mut byte).cast(), 1) == -1 && *libc::__errno_location() == libc::EINTR {}
+        if byte == 0 {
+            libc::_exit(0);
+        }
+        if let Some((soft, hard)) = prepared.files {
+            let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+        if libc::chdir(prepared.cwd.as_ptr()) == 0 {
+            libc::execve(prepared.program.as_ptr(), prepared.argv_pointers.as_ptr(), prepared.env_pointers.as_ptr());
+        }
+        libc::write(2, prepared.complaint.as_ptr().cast(), prepared.complaint.len());
+        libc::_exit(CANNOT_EXECUTE)
+    }
+}
+
+/// Every signal back to its default and none blocked: a supervisor's own choices are not its workers'.
+///
+/// # Safety
+/// Only in a freshly forked child.
+unsafe fn forget_signals() {
+    // SAFETY: plain system calls on local memory.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// # Safety
+/// Closes descriptors that others may think they own: only in a freshly forked child, or before anything was opened.
+unsafe fn close_from(first: i32) {
+    // SAFETY: closing is all it does.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) == 0 {
+            return;
+        }
+        let most = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 65_536) as i32;
+        for fd in first..most {
+            libc::close(fd);
+        }
+    }
+}
+
+static ORIGINAL_FILES: std::sync::OnceLock<(u64, u64)> = std::sync::OnceLock::new();
+
+/// A supervisor needs descriptors for every worker; the workers get back the limit that devstack itself was given.
+pub fn raise_open_files_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
+    {
+        let _ = ORIGINAL_FILES.set((soft, hard));
+    }
+}
+
+/// Why a command cannot be executed, found out before anything is started.
+#[derive(Debug, thiserror::Error)]
+pub enum NotExecutable {
+    #[error("there is no `{0}` in PATH")]
+    NotInPath(String),
+    #[error("there is no file {0}")]
+    Missing(String),
+    #[error("{0} is not executable")]
+    NotPermitted(String),
+    #[error("{0} is neither a program for this machine nor a script that names its interpreter")]
+    Format(String),
+    #[error("{0} names an interpreter that does not exist: {1}")]
+    Interpreter(String, String),
+}
+
+/// The file that a command stands for, looked up as execvp(3) does but in the worker's own PATH and folder.
+///
+/// # Errors
+/// When there is none, or the kernel would refuse it.
+pub fn find_program(command: &OsStr, path: &OsStr, cwd: &Path) -> Result<PathBuf, NotExecutable> {
+    let shown = command.to_string_lossy().into_owned();
+    if command.as_bytes().contains(&b'/') {
+        let file = cwd.join(command);
+        return executable(&file)?.then_some(file).ok_or(NotExecutable::Missing(shown));
+    }
+    for folder in std::env::split_paths(path) {
+        let file = cwd.join(folder).join(command);
+        if let Ok(true) = executable(&file) {
+            return Ok(file);
+        }
+    }
+    Err(NotExecutable::NotInPath(shown))
+}
+
+/// `Ok(false)`: no such file.
+fn executable(file: &Path) -> Result<bool, NotExecutable> {
+    let shown = || file.display().to_string();
+    match file.metadata() {
+        Err(_) => return Ok(false),
+        Ok(meta) if !meta.is_file() => return Err(NotExecutable::NotPermitted(shown())),
+        Ok(_) => {}
+    }
+    if nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_err() {
+        return Err(NotExecutable::NotPermitted(shown()));
+    }
+    let mut head = [0_u8; 256];
+    let length = std::fs::File::open(file).and_then(|mut opened| io::Read::read(&mut opened, &mut head));
+    // A program may be executable without being readable; the kernel then judges alone.
+    let Ok(length) = length else { return Ok(true) };
+    match &head[..length] {
+        bytes if bytes.starts_with(b"\x7fELF") => Ok(true),
+        [b'#', b'!', line @ ..] => {
+            let line = line.split(|&b| b == b'\n').next().unwrap_or_default();
+            let interpreter = line.split(|b| b.is_ascii_whitespace()).find(|word| !word.is_empty()).unwrap_or_default();
+            let interpreter = Path::new(OsStr::from_bytes(interpreter));
+            if interpreter.exists() { Ok(true) } else { Err(NotExecutable::Interpreter(shown(), interpreter.display().to_string())) }
+        }
+        _ => Err(NotExecutable::Format(shown())),
+    }
+}
+
+/// Takes over descriptors 3, 4, … that the parent passed by [`Launch::inherit`], and closes everything above them.
+///
+/// # Safety
+/// To be called once, first thing in the process, and only when the parent passed exactly so many.
+pub unsafe fn inherited<const N: usize>() -> [OwnedFd; N] {
+    // SAFETY: the caller vouches for the descriptors; nothing else is open yet.
+    unsafe {
+        close_from(3 + N as i32);
+        std::array::from_fn(|index| {
+            let fd = 3 + index as i32;
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            OwnedFd::from_raw_fd(fd)
+        })
+    }
+}
