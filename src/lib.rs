@@ -1,5 +1,6 @@
 //! devstack: owns, supervises and explains the Python workers of a project.
 
+pub mod cleanup;
 pub mod cli;
 pub mod control;
 pub mod engine;

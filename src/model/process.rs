@@ -13,6 +13,13 @@ pub struct ProcId {
     pub start_ticks: u64,
 }
 
+/// A file that cannot be confused with another, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    pub dev: u64,
+    pub ino: u64,
+}
+
 /// One incarnation of a service, written `epoch-seq` (the epoch in hexadecimal).
 ///
 /// The epoch changes when the ledger is made anew, so that a run is never numbered like an earlier one.

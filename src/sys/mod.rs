@@ -1,9 +1,14 @@
 //! The operating system, and nothing else: the only layer that knows nix, /proc, descriptors and unsafe.
+//!
+//! Decides nothing. A process that vanished or is hidden from us is an ordinary answer here, never an error.
 
+pub mod clock;
 pub mod folders;
 pub mod lock;
 pub mod logfile;
 mod os;
+pub mod pidfd;
+pub mod procfs;
 pub mod socket;
 pub mod spawn;
 

@@ -1,0 +1,135 @@
+//! A process held by a descriptor: a signal through it reaches that process or nobody.
+//!
+//! Invariant: a `PidFd` exists only for a process whose start time was compared *after* the descriptor was opened, so the
+//! number cannot have been recycled in between. Alive means "the descriptor is not readable": `kill(pid, 0)` succeeds on a
+//! zombie, and state `Z` is shown by a process whose other threads still run.
+
+use super::procfs;
+use crate::model::{ProcId, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub struct PidFd {
+    id: ProcId,
+    fd: OwnedFd,
+}
+
+impl PidFd {
+    /// `None` when that process is gone, reaped or not, or when its number belongs to another one by now.
+    ///
+    /// # Errors
+    /// When descriptors have run out, or the kernel has no pidfds.
+    pub fn open(id: ProcId) -> io::Result<Option<Self>> {
+        let Some(pid) = rustix::process::Pid::from_raw(id.pid).filter(|_| id.pid > 0) else { return Ok(None) };
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            // EINVAL: the number is that of a thread now.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match procfs::start_ticks(id.pid) {
+            Ok(ticks) if ticks == id.start_ticks => {
+                let held = Self { id, fd };
+                Ok(held.is_alive()?.then_some(held))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if procfs::is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn id(&self) -> ProcId {
+        self.id
+    }
+
+    /// Success when the process has ended meanwhile: there is nobody left to tell.
+    ///
+    /// # Errors
+    /// When it is not ours to signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.fd, raw_signal(signal)) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// # Errors
+    /// When the kernel cannot poll.
+    pub fn is_alive(&self) -> io::Result<bool> {
+        Ok(wait_any(std::slice::from_ref(self), Some(Duration::ZERO))?.is_empty())
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits until at least one of them has ended, and tells which (by index); empty when `timeout` passed first.
+///
+/// # Errors
+/// When the kernel cannot poll that many descriptors.
+pub fn wait_any(held: &[PidFd], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut polled: Vec<PollFd<'_>> = held.iter().map(|one| PollFd::new(one, PollFlags::IN)).collect();
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut polled, left.as_ref()) {
+            Ok(_) => return Ok((0..held.len()).filter(|&index| !polled[index].revents().is_empty()).collect()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn raw_signal(signal: Signal) -> rustix::process::Signal {
+    let number = signal.number();
+    // SAFETY: the number is within 1..=64 (an invariant of `Signal`), and it is only sent, never given a handler here, so
+    // libc's own use of two real-time signals is not disturbed.
+    rustix::process::Signal::from_named_raw(number).unwrap_or_else(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    fn sleeper() -> std::process::Child {
+        Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep")
+    }
+
+    fn id_of(child: &std::process::Child) -> ProcId {
+        let pid = i32::try_from(child.id()).expect("a pid");
+        ProcId { pid, start_ticks: procfs::start_ticks(pid).expect("alive") }
+    }
+
+    #[test]
+    fn a_process_is_held_signalled_and_seen_to_end_before_it_is_reaped() {
+        let mut child = sleeper();
+        let id = id_of(&child);
+        let held = PidFd::open(id).expect("opens").expect("alive");
+        assert!(held.is_alive().expect("poll"));
+        held.signal(Signal::KILL).expect("ours");
+        assert_eq!(wait_any(std::slice::from_ref(&held), Some(Duration::from_secs(5))).expect("poll"), [0]);
+        assert!(PidFd::open(id).expect("no error").is_none(), "a zombie is not alive");
+        child.wait().expect("reaped");
+        held.signal(Signal::KILL).expect("telling nobody is no error");
+        assert!(PidFd::open(id).expect("no error").is_none());
+    }
+
+    #[test]
+    fn another_process_of_the_same_number_is_not_ours() {
+        let mut child = sleeper();
+        let id = id_of(&child);
+        let impostor = ProcId { start_ticks: id.start_ticks + 1, ..id };
+        assert!(PidFd::open(impostor).expect("no error").is_none());
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading `/proc`, as bytes: what runs, whose it is, and what it holds.
+//!
+//! Decides nothing about ownership. A name in `/proc` is chosen by the process itself and may hold `)`, newlines and escape
+//! sequences; nothing here assumes text. Every function answers about one instant: compare `start_ticks` again before acting.
+
+mod net;
+mod stat;
+
+pub use net::{Holder, holder_of_port};
+pub use stat::Stat;
+
+use crate::model::{BootTime, FileId, Pid};
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whether an error only says that the process has ended, or was never visible to us.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// Reads one file of `/proc` after another into the same buffer: a scan of thousands allocates only what it keeps.
+#[derive(Debug)]
+pub struct Reader {
+    buffer: Vec<u8>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { buffer: vec![0; 8192] }
+    }
+}
+
+impl Reader {
+    /// # Errors
+    /// When the process is gone (`is_gone`), or its line is not one this kernel should write.
+    pub fn stat(&mut self, pid: Pid) -> io::Result<Stat> {
+        Stat::parse(self.read(pid, "stat")?).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
+    }
+
+    /// Empty for a kernel thread, a zombie, and a process that wiped it.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn argv(&mut self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
+        let line = self.read(pid, "cmdline")?;
+        let line = line.strip_suffix(b"\0").unwrap_or(line);
+        if line.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The values of several variables of the environment the process was started with; the first of a name counts, as
+    /// getenv(3) has it.
+    ///
+    /// # Errors
+    /// When the process is gone, or its environment is not for us to read.
+    pub fn environ<const N: usize>(&mut self, pid: Pid, names: [&[u8]; N]) -> io::Result<[Option<Vec<u8>>; N]> {
+        let mut values = [const { None }; N];
+        for entry in self.read(pid, "environ")?.split(|&byte| byte == 0) {
+            for (name, value) in names.iter().zip(&mut values) {
+                if let Some(found) = entry.strip_prefix(*name).and_then(|rest| rest.strip_prefix(b"="))
+                    && value.is_none()
+                {
+                    *value = Some(found.to_vec());
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// Real user id, and whether SIGHUP is ignored.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn status(&mut self, pid: Pid) -> io::Result<(u32, bool)> {
+        // A newline in the name is escaped by the kernel here, so a line cannot be forged.
+        let field = |text: &[u8], name: &[u8]| {
+            let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+            let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
+            std::str::from_utf8(word).ok().map(str::to_owned)
+        };
+        let text = self.read(pid, "status")?;
+        let uid = field(text, b"Uid:").and_then(|word| word.parse().ok());
+        let ignored = field(text, b"SigIgn:").and_then(|word| u64::from_str_radix(&word, 16).ok()).unwrap_or(0);
+        let uid = uid.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status"))?;
+        Ok((uid, ignored & 1 == 1))
+    }
+
+    fn read(&mut self, pid: Pid, name: &str) -> io::Result<&[u8]> {
+        let mut path = [0u8; 64];
+        let mut rest = &mut path[..];
+        write!(rest, "/proc/{pid}/{name}")?;
+        let unused = rest.len();
+        let length = path.len() - unused;
+        self.read_path(&path[..length])
+    }
+
+    /// To its end: one file of `/proc` may come in several pieces.
+    fn read_path(&mut self, path: &[u8]) -> io::Result<&[u8]> {
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut filled = 0;
+        loop {
+            if filled == self.buffer.len() {
+                self.buffer.resize(filled * 2, 0);
+            }
+            match rustix::io::read(&file, &mut self.buffer[filled..]) {
+                Ok(0) => return Ok(&self.buffer[..filled]),
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Tells this boot from every other; start ticks mean nothing across two.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+/// Every process visible to us, in the kernel's order.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn pids() -> io::Result<Vec<Pid>> {
+    numbered_entries("/proc")
+}
+
+fn numbered_entries(folder: &str) -> io::Result<Vec<Pid>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if let Some(number) = std::str::from_utf8(name.as_bytes()).ok().and_then(|name| name.parse().ok()) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// # Errors
+/// When the process is gone.
+pub fn stat(pid: Pid) -> io::Result<Stat> {
+    Reader::default().stat(pid)
+}
+
+/// # Errors
+/// When the process is gone.
+pub fn start_ticks(pid: Pid) -> io::Result<u64> {
+    stat(pid).map(|stat| stat.start_ticks)
+}
+
+/// # Errors
+/// When the process is gone.
+pub fn argv(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
+    Reader::default().argv(pid)
+}
+
+/// The children of all its threads: a child forked by a thread is missing from the main thread's list.
+///
+/// # Errors
+/// When the process is gone.
+pub fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+    let mut reader = Reader::default();
+    let mut children = Vec::new();
+    for task in numbered_entries(&format!("/proc/{pid}/task"))? {
+        match reader.read_path(format!("/proc/{pid}/task/{task}/children").as_bytes()) {
+            Ok(list) => {
+                children.extend(list.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok()?.parse::<Pid>().ok()))
+            }
+            // The thread ended meanwhile, or this kernel was built without that file.
+            Err(error) if is_gone(&error) => {
+                if reader.read_path(format!("/proc/{pid}/task/{task}/stat").as_bytes()).is_ok() {
+                    return children_by_scan(&mut reader, pid);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(children)
+}
+
+fn children_by_scan(reader: &mut Reader, parent: Pid) -> io::Result<Vec<Pid>> {
+    Ok(pids()?.into_iter().filter(|&pid| reader.stat(pid).is_ok_and(|stat| stat.ppid == parent)).collect())
+}
+
+/// What its descriptor is open on; `None` when closed, or not for us to see.
+pub fn fd_target(pid: Pid, fd: u32) -> Option<FileId> {
+    fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() })
+}
+
+/// What a path leads to.
+pub fn file_id(path: &std::path::Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() })
+}
+
+/// One variable of the environment the process was started with; `None` also when it may not be read.
+pub fn environ_value(pid: Pid, name: &[u8]) -> Option<Vec<u8>> {
+    let [value] = Reader::default().environ(pid, [name]).ok()?;
+    value
+}
+
+/// # Errors
+/// When the process is gone, a kernel thread, or not for us to see.
+pub fn exe(pid: Pid) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe"))
+}
+
+/// # Errors
+/// When the process is gone, or not for us to see.
+pub fn cwd(pid: Pid) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd"))
+}
+
+/// The real user id.
+///
+/// # Errors
+/// When the process is gone.
+pub fn uid(pid: Pid) -> io::Result<u32> {
+    Reader::default().status(pid).map(|(uid, _)| uid)
+}
+
+/// The inode that names its pid namespace.
+///
+/// # Errors
+/// When the process is gone, or not for us to see.
+pub fn pid_namespace(pid: Pid) -> io::Result<u64> {
+    fs::metadata(format!("/proc/{pid}/ns/pid")).map(|namespace| namespace.ino())
+}
+
+/// The moment that `start_ticks` stands for.
+pub fn started_at(start_ticks: u64) -> BootTime {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    BootTime::from_nanos(start_ticks.saturating_mul(1_000_000_000 / per_second))
+}
+
+pub fn age(start_ticks: u64) -> Duration {
+    super::clock::now().since(started_at(start_ticks))
+}
+
+/// Resident memory; shared pages count in every process that maps them.
+///
+/// # Errors
+/// When the process is gone.
+pub fn rss_bytes(pid: Pid) -> io::Result<u64> {
+    stat(pid).map(|stat| stat.rss_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_very_process_reads_as_it_is() {
+        let me = i32::try_from(std::process::id()).expect("a pid");
+        let stat = stat(me).expect("alive");
+        assert_eq!((stat.pid, stat.ppid), (me, nix::unistd::getppid().as_raw()));
+        assert_eq!(stat.pgid, nix::unistd::getpgrp().as_raw());
+        assert!(stat.rss_bytes() > 1 << 16 && stat.threads >= 1);
+        assert!(age(stat.start_ticks) < Duration::from_secs(3600));
+        assert_eq!(uid(me).expect("alive"), nix::unistd::getuid().as_raw());
+        assert_eq!(cwd(me).expect("ours"), std::env::current_dir().expect("cwd"));
+        assert_eq!(exe(me).expect("ours"), std::env::current_exe().expect("exe"));
+        assert_eq!(pid_namespace(me).expect("ours"), pid_namespace(me).expect("ours"));
+        let argv = argv(me).expect("alive");
+        assert_eq!(argv.len(), std::env::args_os().count());
+        assert_eq!(environ_value(me, b"PATH"), std::env::var_os("PATH").map(|path| path.as_bytes().to_vec()));
+        assert!(environ_value(me, b"DEVSTACK_NO_SUCH").is_none());
+        assert!(pids().expect("proc").contains(&me));
+        assert_eq!(boot_id().expect("proc").len(), 36);
+    }
+
+    #[test]
+    fn a_child_forked_by_a_thread_is_listed_and_one_that_vanished_is_no_error() {
+        let mut child =
+            std::thread::spawn(|| std::process::Command::new("sleep").arg("60").spawn().expect("sleep")).join().expect("thread");
+        let me = i32::try_from(std::process::id()).expect("a pid");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        assert!(children(me).expect("ours").contains(&pid));
+        assert!(children_by_scan(&mut Reader::default(), me).expect("ours").contains(&pid));
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+        assert!(is_gone(&stat(pid).expect_err("gone")));
+        assert!(is_gone(&argv(pid).expect_err("gone")));
+        assert!(is_gone(&children(pid).expect_err("gone")));
+    }
+}

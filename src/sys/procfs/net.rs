@@ -1,0 +1,112 @@
+//! Who listens on a port, read from the kernel's tables.
+//!
+//! Never by binding: a port in TIME_WAIT refuses the test and accepts the worker, and `::1` binds beside 127.0.0.1.
+
+use super::{Reader, is_gone, pids};
+use crate::model::Pid;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+/// Who has a port. The process is unknown when it is not ours to look into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    pub pid: Option<Pid>,
+    pub uid: u32,
+}
+
+/// A socket in LISTEN, on any address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listener {
+    port: u16,
+    uid: u32,
+    inode: u64,
+}
+
+/// # Errors
+/// When the kernel's tables cannot be read.
+pub fn holder_of_port(port: u16) -> io::Result<Option<Holder>> {
+    let listeners: Vec<Listener> = listeners()?.into_iter().filter(|listener| listener.port == port).collect();
+    let Some(first) = listeners.first() else { return Ok(None) };
+    let found = holder_of_sockets(&listeners)?;
+    Ok(Some(found.unwrap_or(Holder { pid: None, uid: first.uid })))
+}
+
+fn listeners() -> io::Result<Vec<Listener>> {
+    let mut reader = Reader::default();
+    let mut all = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match reader.read_path(table.as_bytes()) {
+            Ok(text) => all.extend(text.split(|&byte| byte == b'\n').filter_map(parse)),
+            // A kernel without IPv6.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
+fn parse(line: &[u8]) -> Option<Listener> {
+    const LISTEN: &str = "0A";
+    let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace().skip(1);
+    let (_, port) = fields.next()?.rsplit_once(':')?;
+    if fields.nth(1)? != LISTEN {
+        return None;
+    }
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    Some(Listener { port, uid, inode })
+}
+
+/// The oldest process that has one of them open: children inherit it from there.
+fn holder_of_sockets(listeners: &[Listener]) -> io::Result<Option<Holder>> {
+    let mut reader = Reader::default();
+    let mut oldest: Option<(u64, Holder)> = None;
+    for pid in pids()? {
+        let Some(listener) = listeners.iter().find(|listener| has_open(pid, listener.inode)) else { continue };
+        let Ok(stat) = reader.stat(pid) else { continue };
+        if oldest.is_none_or(|(start, _)| stat.start_ticks < start) {
+            oldest = Some((stat.start_ticks, Holder { pid: Some(pid), uid: listener.uid }));
+        }
+    }
+    Ok(oldest.map(|(_, holder)| holder))
+}
+
+fn has_open(pid: Pid, inode: u64) -> bool {
+    let target = format!("socket:[{inode}]");
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str().as_bytes() == target.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_listener_is_named_and_a_mere_connection_is_not_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let me = i32::try_from(std::process::id()).expect("a pid");
+        let uid = nix::unistd::getuid().as_raw();
+        assert_eq!(holder_of_port(port).expect("tables"), Some(Holder { pid: Some(me), uid }));
+        let _client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connects");
+        drop(listener);
+        assert_eq!(holder_of_port(port).expect("tables"), None);
+    }
+
+    #[test]
+    fn rows_of_the_tables_are_read_by_position() {
+        let row = b"   1: 0100007F:2383 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 33421 1 0000000000000000 100 0 0 10 0";
+        assert_eq!(parse(row), Some(Listener { port: 9091, uid: 1000, inode: 33421 }));
+        let six = b"   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1 0 100 0 0 10 0";
+        assert_eq!(parse(six), Some(Listener { port: 80, uid: 0, inode: 7 }));
+        let connected =
+            b"   2: 0100007F:2383 0100007F:A000 01 00000000:00000000 00:00000000 00000000  1000        0 33422 1 0 20 4 30 10 -1";
+        assert_eq!(parse(connected), None);
+        assert_eq!(parse(b"  sl  local_address rem_address   st tx_queue rx_queue"), None);
+        assert_eq!(parse(b""), None);
+    }
+}
