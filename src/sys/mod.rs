@@ -4,12 +4,15 @@
 
 pub mod clock;
 pub mod folders;
+pub mod keeper;
 pub mod lock;
-pub mod logfile;
 mod os;
 pub mod pidfd;
 pub mod procfs;
+pub mod readiness;
 pub mod socket;
 pub mod spawn;
+pub mod timer;
+pub mod worker_log;
 
 pub use os::Os;

@@ -1,19 +1,27 @@
 //! Opening a worker's log: a plain file inside the project, never something else that stands in its place.
 
-use crate::model::Pid;
+use crate::model::FileId;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Opens it for appending, creating folder and file if need be, and tells its present length.
+/// A log that a worker may be given as its output.
+pub struct WorkerLog {
+    pub file: File,
+    pub id: FileId,
+    /// Bytes that were there before.
+    pub length: u64,
+}
+
+/// Opens it for appending, creating folder and file if need be.
 ///
 /// Links are refused at every step below `root`, and so are FIFOs, devices, files of others and files with a second name:
 /// each would let somebody else decide where the bytes go.
 ///
 /// # Errors
 /// With the path and, where it is a matter of trust, the reason.
-pub fn open(root: &Path, path: &Path) -> io::Result<(File, u64)> {
+pub fn open(root: &Path, path: &Path) -> io::Result<WorkerLog> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let refused = |why: &str| Err(named(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned())));
     if let Some(folder) = path.parent() {
@@ -36,20 +44,10 @@ pub fn open(root: &Path, path: &Path) -> io::Result<(File, u64)> {
         Err(error) => return Err(named(error)),
     };
     let meta = file.metadata().map_err(named)?;
-    match meta {
-        _ if !meta.is_file() => refused("it is not a plain file"),
-        _ if meta.uid() != nix::unistd::geteuid().as_raw() => refused("it belongs to another user"),
-        _ if meta.nlink() > 1 => refused("it has a second name (a hard link)"),
-        _ => Ok((file, meta.len())),
+    match () {
+        () if !meta.is_file() => refused("it is not a plain file"),
+        () if meta.uid() != nix::unistd::geteuid().as_raw() => refused("it belongs to another user"),
+        () if meta.nlink() > 1 => refused("it has a second name (a hard link)"),
+        () => Ok(WorkerLog { id: FileId { dev: meta.dev(), ino: meta.ino() }, length: meta.len(), file }),
     }
-}
-
-/// A process's descriptor can be compared with a file by these two numbers.
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// Whether a process's standard output or standard error is the file with this identity.
-pub fn is_output_of(pid: Pid, file: (u64, u64)) -> bool {
-    [1, 2].iter().any(|fd| std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|meta| (meta.dev(), meta.ino()) == file))
 }

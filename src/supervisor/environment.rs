@@ -1,0 +1,56 @@
+//! What a worker or a command of a service is started with.
+
+use crate::config;
+use crate::engine::{Cause, CauseKind};
+use crate::model::{Project, RunId, Service};
+use crate::sys::spawn;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The environment that devstack itself was started in, and whose worker carries which mark.
+pub struct Environment {
+    project_name: String,
+    root: PathBuf,
+    base: Vec<(OsString, OsString)>,
+}
+
+pub struct Prepared {
+    pub program: PathBuf,
+    pub argv: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// Which run a process belongs to: `project/service/run`.
+const COOKIE: &str = "DEVSTACK_RUN";
+/// The project's root, so that two checkouts of one project are told apart.
+const ROOT: &str = "DEVSTACK_ROOT";
+
+impl Environment {
+    pub fn new(project: &Project, base: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let base = base.filter(|(key, _)| key != COOKIE && key != ROOT).collect();
+        Self { project_name: project.name.clone(), root: project.root.clone(), base }
+    }
+
+    pub fn cookie(&self, service: &Service, run: RunId) -> String {
+        format!("{}/{}/{run}", self.project_name, service.name)
+    }
+
+    /// Reads the env files and finds the program.
+    ///
+    /// # Errors
+    /// When an env file cannot be read or the program cannot be executed.
+    pub fn launch(&self, service: &Service, run: Option<RunId>, command: &[String]) -> Result<Prepared, Cause> {
+        let mut env = config::environment(service, self.base.iter().cloned())
+            .map_err(|problem| Cause::new(CauseKind::Environment, problem.to_string(), None))?;
+        env.push((ROOT.into(), self.root.clone().into_os_string()));
+        env.extend(run.map(|run| (OsString::from(COOKIE), OsString::from(self.cookie(service, run)))));
+        let path = env.iter().rev().find(|(key, _)| key == "PATH").map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, value)| value);
+        let argv: Vec<OsString> = command.iter().map(OsString::from).collect();
+        let name = argv.first().cloned().unwrap_or_default();
+        let program = spawn::find_program(&name, path, &service.cwd).map_err(|error| {
+            let hint = "check `command`, `venv` and `setup` of this service in devstack.toml".to_owned();
+            Cause::new(CauseKind::NotSpawned, error.to_string(), Some(hint))
+        })?;
+        Ok(Prepared { program, argv, env })
+    }
+}

@@ -1,0 +1,23 @@
+use crate::control::protocol::{Reply, Request};
+use crate::engine::Report;
+use crate::model::{RunId, ServiceName};
+use tokio::sync::mpsc;
+
+/// What reaches the one owner of the stack. Producers are tasks that hold no state of their own.
+#[derive(Debug)]
+pub enum Message {
+    Report(ServiceName, RunId, Report),
+    /// The main process of a run has ended; its status is still to be read.
+    MainEnded(ServiceName, RunId),
+    /// A sweep that waited for processes to end may go on.
+    SweepDue(RunId),
+    /// Something below us ended that is no main process.
+    ChildEnded,
+    KeeperGone,
+    Request(Request, mpsc::Sender<Reply>),
+    /// SIGTERM or SIGINT.
+    Terminate,
+}
+
+/// Where producers put their messages.
+pub type Inbox = mpsc::Sender<Message>;

@@ -1,0 +1,148 @@
+//! Which processes belong to a run: its tree, and what that tree left behind.
+//!
+//! Whatever a worker starts stays below it, or is re-parented to us or to our keeper when its parent ends; so the search looks at
+//! our own trees and not at the machine. Only a run whose main process is nobody's child of ours needs the whole table.
+
+use crate::cleanup::killing::Member;
+use crate::model::{FileId, Pid, ProcId};
+use crate::sys::procfs::{self, Reader, Stat};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What identifies the processes of one run.
+#[derive(Debug, Clone)]
+pub struct Traits {
+    /// `None` while only set-up commands run.
+    pub main: Option<ProcId>,
+    /// The value of DEVSTACK_RUN.
+    pub cookie: String,
+    pub log: Option<FileId>,
+    /// Seen below the main process while it lived.
+    pub recorded: BTreeSet<ProcId>,
+    /// Not below us: another process adopted it while no devstack was there.
+    pub stranger: bool,
+}
+
+/// Whose children are looked through, and which of them are spoken for.
+#[derive(Debug, Clone, Default)]
+pub struct Household {
+    /// This process, and the keeper if there is one.
+    pub parents: Vec<Pid>,
+    /// Main processes of every run, commands that devstack itself runs, the supervisor: none of them is an orphan.
+    pub known: BTreeSet<Pid>,
+    /// No other run exists, so an orphan without any mark can only come from this one.
+    pub alone: bool,
+}
+
+/// The living processes of a run and its zombies, except the main process once it is dead.
+pub fn members(traits: &Traits, household: &Household) -> Vec<Member> {
+    let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };
+    if let Some(main) = traits.main
+        && let Some(stat) = search.stat_of(main)
+        && !is_dead(&stat)
+    {
+        search.add_tree(stat);
+    }
+    for orphan in search.orphans(household) {
+        if household.alone || belongs(&mut search.reader, traits, &orphan) {
+            search.add_tree(orphan);
+        }
+    }
+    for proc in &traits.recorded {
+        if let Some(stat) = search.stat_of(*proc) {
+            search.add_tree(stat);
+        }
+    }
+    if traits.stranger {
+        search.add_from_whole_table(traits, household);
+    }
+    search.found.values().map(|stat| member(&mut search.reader, stat)).collect()
+}
+
+/// The tree below a process, itself first.
+pub fn tree(pid: Pid) -> Vec<Stat> {
+    let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };
+    if let Ok(stat) = search.reader.stat(pid) {
+        search.add_tree(stat);
+    }
+    let mut all: Vec<Stat> = search.found.into_values().collect();
+    all.sort_by_key(|stat| (stat.pid != pid, stat.start_ticks, stat.pid));
+    all
+}
+
+/// Dead children of ours that nobody else will collect, and living orphans.
+pub fn orphans(household: &Household) -> Vec<Stat> {
+    Search { reader: Reader::default(), found: BTreeMap::new() }.orphans(household)
+}
+
+struct Search {
+    reader: Reader,
+    found: BTreeMap<Pid, Stat>,
+}
+
+impl Search {
+    fn stat_of(&mut self, proc: ProcId) -> Option<Stat> {
+        self.reader.stat(proc.pid).ok().filter(|stat| stat.start_ticks == proc.start_ticks)
+    }
+
+    fn add_tree(&mut self, root: Stat) {
+        let mut open = vec![root];
+        while let Some(stat) = open.pop() {
+            if self.found.contains_key(&stat.pid) {
+                continue;
+            }
+            for child in procfs::children(stat.pid).unwrap_or_default() {
+                open.extend(self.reader.stat(child).ok());
+            }
+            self.found.insert(stat.pid, stat);
+        }
+    }
+
+    fn orphans(&mut self, household: &Household) -> Vec<Stat> {
+        let children = household.parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
+        let strange: Vec<Pid> = children.filter(|pid| !household.known.contains(pid)).collect();
+        strange.into_iter().filter_map(|pid| self.reader.stat(pid).ok()).collect()
+    }
+
+    fn add_from_whole_table(&mut self, traits: &Traits, household: &Household) {
+        for pid in procfs::pids().unwrap_or_default() {
+            if household.known.contains(&pid) || household.parents.contains(&pid) || self.found.contains_key(&pid) {
+                continue;
+            }
+            if let Ok(stat) = self.reader.stat(pid)
+                && belongs(&mut self.reader, traits, &stat)
+            {
+                self.add_tree(stat);
+            }
+        }
+    }
+}
+
+/// Proofs 2 to 5 of the ownership rules, the cheapest first.
+fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
+    let id = ProcId { pid: stat.pid, start_ticks: stat.start_ticks };
+    let same_session = || {
+        // The number cannot be another's: while the main process is not collected it stays taken, and what started before
+        // it cannot be its child.
+        traits.main.is_some_and(|main| (stat.sid == main.pid || stat.pgid == main.pid) && stat.start_ticks >= main.start_ticks)
+    };
+    let same_cookie = |reader: &mut Reader| {
+        let value = reader.environ(stat.pid, [b"DEVSTACK_RUN"]).ok().and_then(|[value]| value);
+        value.is_some_and(|value| value == traits.cookie.as_bytes())
+    };
+    let same_log = || traits.log.is_some_and(|log| [1, 2].iter().any(|&fd| procfs::fd_target(stat.pid, fd) == Some(log)));
+    traits.recorded.contains(&id) || (!traits.stranger && same_session()) || same_cookie(reader) || same_log()
+}
+
+fn member(reader: &mut Reader, stat: &Stat) -> Member {
+    let tracker = reader.argv(stat.pid).is_ok_and(|argv| is_resource_tracker(&argv));
+    Member { proc: ProcId { pid: stat.pid, start_ticks: stat.start_ticks }, tracker, zombie: is_dead(stat) }
+}
+
+fn is_resource_tracker(argv: &[Vec<u8>]) -> bool {
+    argv.iter().any(|argument| argument.starts_with(b"from multiprocessing.resource_tracker import main"))
+}
+
+/// A main thread that ended while others run shows the same letter as a dead process.
+fn is_dead(stat: &Stat) -> bool {
+    stat.is_zombie() && stat.threads <= 1
+}

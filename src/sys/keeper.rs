@@ -1,0 +1,219 @@
+//! The first of the two processes: it starts the supervisor, starts it again when it is killed, and is the parent of the
+//! workers meanwhile. It decides nothing about services and allocates nothing after its start.
+//!
+//! A supervisor's workers are re-parented to the keeper when it dies, so their exit statuses are not lost: the next supervisor
+//! asks for them ([`KeeperLink::peek`]) and says when they may be collected ([`KeeperLink::reap`]).
+
+use crate::model::{Exit, Pid, Signal};
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Nix, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A supervisor that is killed this often within `CRASH_WINDOW` is not started again: something is wrong with the machine.
+const MOST_CRASHES: usize = 10;
+const CRASH_WINDOW: Duration = Duration::from_secs(30);
+
+/// How a panic ends a Rust program; every other status is an end on purpose.
+const PANICKED: i32 = 101;
+
+const PEEK: u8 = b'p';
+const REAP: u8 = b'r';
+/// From the keeper, unasked: one of its other children ended.
+const NUDGE: u8 = b'n';
+
+/// Becomes a subreaper: orphans among our descendants become our children (prctl(2)).
+///
+/// # Errors
+/// Never on a Linux since 3.4.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Runs `supervise` in a child process, again and again until it ends on purpose; answers its exit status.
+///
+/// Returns a second time, in each child, with what `supervise` answered there.
+///
+/// # Errors
+/// When there is no process or descriptor left at the start.
+pub fn keep(supervise: impl Fn(KeeperLink) -> u8) -> io::Result<u8> {
+    become_subreaper()?;
+    let mut watched = SigSet::empty();
+    for signal in [Nix::SIGCHLD, Nix::SIGTERM, Nix::SIGINT, Nix::SIGHUP] {
+        watched.add(signal);
+    }
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), Some(&mut before))?;
+    let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut crashes = [None::<Instant>; MOST_CRASHES];
+    for turn in 0.. {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        // SAFETY: this process has one thread, so the child may go on with everything it inherits.
+        match unsafe { nix::unistd::fork() }? {
+            nix::unistd::ForkResult::Child => {
+                drop((ours, signals));
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                return Ok(supervise(KeeperLink { socket: theirs }));
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                drop(theirs);
+                if let Some(status) = watch(child.as_raw(), &ours, &signals)? {
+                    return Ok(status);
+                }
+            }
+        }
+        let now = Instant::now();
+        if crashes[turn % MOST_CRASHES].replace(now).is_some_and(|first| now.duration_since(first) < CRASH_WINDOW) {
+            break;
+        }
+    }
+    Ok(1)
+}
+
+/// Serves one supervisor until it ends; `None` when it was killed.
+fn watch(supervisor: Pid, link: &OwnedFd, signals: &SignalFd) -> io::Result<Option<u8>> {
+    let mut link_open = true;
+    loop {
+        let mut polled = [PollFd::new(signals, PollFlags::IN), PollFd::new(link, PollFlags::IN)];
+        let count = if link_open { 2 } else { 1 };
+        match poll(&mut polled[..count], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !polled[1].revents().is_empty() {
+            link_open = answer(link);
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if signal.ssi_signo == libc::SIGCHLD as u32 {
+                match status_of(supervisor, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+                    Some(Exit::Code(code)) if i32::from(code) != PANICKED => return Ok(Some(code)),
+                    Some(_) => return Ok(None),
+                    None => drop(send(link, &[NUDGE], SendFlags::DONTWAIT | SendFlags::NOSIGNAL)),
+                }
+            } else if let Some(pid) = rustix::process::Pid::from_raw(supervisor) {
+                // Not reaped yet, so the number is still its own.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+    }
+}
+
+/// Answers one request; `false` once the other side is closed.
+fn answer(link: &OwnedFd) -> bool {
+    let mut request = [0_u8; 5];
+    match recv(link, &mut request, RecvFlags::DONTWAIT) {
+        Ok((5, _)) => {
+            let pid = Pid::from_ne_bytes([request[1], request[2], request[3], request[4]]);
+            let how = if request[0] == REAP { WaitIdOptions::EXITED } else { WaitIdOptions::EXITED | WaitIdOptions::NOWAIT };
+            let status = status_of(pid, how | WaitIdOptions::NOHANG);
+            send(link, &encode(request[0], status.as_ref()), SendFlags::NOSIGNAL).is_ok()
+        }
+        Ok((0, _)) => false,
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
+        Err(_) => false,
+    }
+}
+
+fn encode(request: u8, status: Option<&Exit>) -> [u8; 3] {
+    match status {
+        Some(Exit::Code(code)) => [request, b'c', *code],
+        Some(Exit::Signal(signal)) => [request, b's', signal.number() as u8],
+        Some(Exit::Unobserved | Exit::NotSpawned(_)) | None => [request, b'-', 0],
+    }
+}
+
+/// How a child of this process ended; `None` when it lives, or is not a child of ours.
+pub fn status_of(pid: Pid, how: WaitIdOptions) -> Option<Exit> {
+    let pid = rustix::process::Pid::from_raw(pid)?;
+    exit_of(&waitid(WaitId::Pid(pid), how).ok()??)
+}
+
+/// As [`status_of`], without collecting it.
+pub fn peek_child(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    exit_of(&waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG).ok()??)
+}
+
+/// Collects a child that has ended.
+pub fn reap_child(pid: Pid) -> Option<Exit> {
+    status_of(pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
+    let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Exit::Code);
+    code.or_else(|| status.terminating_signal().and_then(Signal::from_number).map(Exit::Signal))
+}
+
+/// The supervisor's end of the line to its keeper.
+#[derive(Debug)]
+pub struct KeeperLink {
+    socket: OwnedFd,
+}
+
+impl KeeperLink {
+    /// How long the keeper may take; only a stopped one takes any time.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// How a child of the keeper ended, leaving it uncollected.
+    pub fn peek(&self, pid: Pid) -> Option<Exit> {
+        self.ask(PEEK, pid)
+    }
+
+    /// Has the keeper collect a child that has ended.
+    pub fn reap(&self, pid: Pid) -> Option<Exit> {
+        self.ask(REAP, pid)
+    }
+
+    fn ask(&self, request: u8, pid: Pid) -> Option<Exit> {
+        let number = pid.to_ne_bytes();
+        let message = [request, number[0], number[1], number[2], number[3]];
+        send(&self.socket, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).ok()?;
+        let until = Instant::now() + Self::PATIENCE;
+        loop {
+            let left = rustix::event::Timespec::try_from(until.saturating_duration_since(Instant::now())).ok()?;
+            let mut polled = [PollFd::new(&self.socket, PollFlags::IN)];
+            if matches!(poll(&mut polled, Some(&left)), Ok(0)) {
+                return None;
+            }
+            let mut reply = [0_u8; 3];
+            match recv(&self.socket, &mut reply, RecvFlags::DONTWAIT) {
+                Ok((3, _)) if reply[0] == request => {
+                    return match reply[1] {
+                        b'c' => Some(Exit::Code(reply[2])),
+                        b's' => Signal::from_number(i32::from(reply[2])).map(Exit::Signal),
+                        _ => None,
+                    };
+                }
+                Ok((0, _)) => return None,
+                // A nudge: whoever asks looks at the keeper's children afterwards anyway.
+                Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads a pending nudge away; `false` when the keeper is gone.
+    pub fn take_nudge(&self) -> bool {
+        let mut message = [0_u8; 3];
+        loop {
+            match recv(&self.socket, &mut message, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return false,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// A second descriptor of the line, to wait on.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+}
