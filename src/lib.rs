@@ -2,6 +2,7 @@
 
 pub mod cleanup;
 pub mod cli;
+pub mod config;
 pub mod control;
 pub mod engine;
 pub mod model;

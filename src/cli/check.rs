@@ -1,0 +1,54 @@
+//! `devstack check`: is the configuration valid, and what does it come to?
+
+use super::{Error, exit_code, style};
+use crate::config::{self, Location, Problems};
+use crate::model::Project;
+use std::io::Write;
+
+/// Validate the configuration.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print the resolved configuration: every default filled in, environment values left out.
+    #[arg(long)]
+    show: bool,
+}
+
+/// # Errors
+/// When the configuration or an env file that it names is not valid; all of it has been told then.
+pub fn run(args: &Args, location: &Location) -> Result<(), Error> {
+    let project = config::load(location).map_err(|problems| refuse(&problems))?;
+    env_files(&project)?;
+    let file = location.config_file.file_name().unwrap_or_default().to_string_lossy();
+    let (services, groups) = (project.services.len(), project.groups.len());
+    style::say(&style::visible(&format!("{file} is valid: {}, {}\n", count(services, "service"), count(groups, "group"))));
+    if args.show {
+        let text = config::show(&project);
+        std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Error::failed(format!("cannot write: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Tells what is wrong with a configuration; every command does it in the same way.
+pub fn refuse(problems: &Problems) -> Error {
+    style::say(&problems.render(console::colors_enabled_stderr()));
+    Error::told(exit_code::USAGE)
+}
+
+/// A start would read them; here is the place to learn of a bad line before that.
+fn env_files(project: &Project) -> Result<(), Error> {
+    let mut told = Vec::new();
+    for service in project.services.values() {
+        if let Err(problems) = config::environment(service, std::iter::empty()) {
+            let text = problems.render(console::colors_enabled_stderr());
+            if !told.contains(&text) {
+                style::say(&text);
+                told.push(text);
+            }
+        }
+    }
+    if told.is_empty() { Ok(()) } else { Err(Error::told(exit_code::USAGE)) }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

@@ -1,0 +1,163 @@
+//! What is wrong with a configuration, and how it is told: place, cause, next step, in the form that rustc made familiar.
+
+use super::source::{Sources, Span};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use std::fmt;
+
+/// So many are told; a file that holds more (a binary, a log) gains nothing from the rest.
+const MOST: usize = 50;
+/// A longer line is named, not shown.
+const LONGEST_LINE: usize = 2000;
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    message: String,
+    marks: Vec<Mark>,
+    place: Option<String>,
+    hint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    span: Span,
+    label: String,
+}
+
+impl Problem {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), marks: Vec::new(), place: None, hint: None }
+    }
+
+    /// Where it is; called again, what else it has to do with.
+    pub fn at(self, span: &Span) -> Self {
+        self.marked(span, "")
+    }
+
+    pub fn marked(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.marks.push(Mark { span: span.clone(), label: label.into() });
+        self
+    }
+
+    /// For what lies in no line of a source.
+    pub fn place(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The hint, unless there is nothing to say.
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    #[cfg(test)]
+    pub fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.marks.iter().map(|mark| &mark.span)
+    }
+
+    /// By place in the sources; what has none comes first, as it usually explains the rest.
+    fn order(&self) -> (usize, &str) {
+        (self.marks.first().map_or(0, |mark| mark.span.start + 1), &self.message)
+    }
+
+    fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
+        let message = visible(&self.message);
+        let hint = self.hint.as_deref().map(visible);
+        let place = self.place.as_deref().map(visible);
+        let mut main = Level::ERROR.primary_title(message).elements(place.map(Origin::path));
+        for (index, mark) in self.marks.iter().enumerate() {
+            let Some(line) = sources.line(&mark.span) else { continue };
+            let file = visible(line.file);
+            if line.text.len() > LONGEST_LINE {
+                main = main.element(Origin::path(file).line(line.number).char_column(line.column));
+                continue;
+            }
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let snippet = Snippet::source(visible(&line.text)).path(file).line_start(line.number);
+            main = main.element(snippet.annotation(annotation(kind, &line.text, &line.marked, &mark.label)));
+        }
+        let mut groups = vec![main];
+        groups.extend(hint.map(|hint| Group::with_title(Level::HELP.with_name("hint").secondary_title(hint))));
+        renderer.render(&groups)
+    }
+}
+
+/// Making text visible can change its length in bytes, so the marked part is measured after that.
+fn annotation<'a>(kind: AnnotationKind, text: &str, marked: &std::ops::Range<usize>, label: &str) -> Annotation<'a> {
+    let start = visible(&text[..marked.start]).len();
+    let end = start + visible(&text[marked.clone()]).len();
+    let annotation = kind.span(start..end);
+    if label.is_empty() { annotation } else { annotation.label(visible(label)) }
+}
+
+/// Everything that is wrong, at least one thing; its `Display` is plain text in full.
+#[derive(Debug)]
+pub struct Problems {
+    sources: Sources,
+    found: Vec<Problem>,
+}
+
+impl Problems {
+    pub(super) fn new(sources: Sources, mut found: Vec<Problem>) -> Self {
+        found.sort_by(|a, b| a.order().cmp(&b.order()));
+        found.dedup();
+        Self { sources, found }
+    }
+
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Never true; here because `len` is.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// For a terminal when `color`, else plain.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut told: Vec<String> = self.found.iter().take(MOST).map(|problem| problem.render(&self.sources, &renderer)).collect();
+        if self.found.len() > MOST {
+            told.push(format!("error: {} more problems are not shown", self.found.len() - MOST));
+        }
+        told.join("\n\n") + "\n"
+    }
+
+    #[cfg(test)]
+    pub fn all_inside_the_files(&self) -> bool {
+        self.found.iter().flat_map(Problem::spans).all(|span| self.sources.holds(span))
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self::new(Sources::default(), vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// What a terminal would obey, one visible character for each, so that carets stay under what they mean.
+fn visible(text: &str) -> String {
+    let picture = |c: char| match c {
+        '\t' | '\n' => c,
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\x7f' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' => '\u{fffd}',
+        '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
+        _ => c,
+    };
+    text.chars().map(picture).collect()
+}

@@ -1,0 +1,210 @@
+//! TOML with positions: what the parser found, before any of it has a meaning.
+
+use super::error::Problem;
+use super::source::Span;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub span: Span,
+    pub value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub enum Value {
+    Text(String),
+    /// `None` when it does not fit 128 bits.
+    Integer(Option<i128>),
+    /// As it is written, because a person's `1.50` should reach an environment unchanged.
+    Float(String),
+    Bool(bool),
+    Date,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+pub type Table = BTreeMap<String, Entry>;
+
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub key: Span,
+    pub node: Node,
+}
+
+impl Value {
+    /// What a person would call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) | Self::Float(_) => "a number",
+            Self::Bool(_) => "a boolean",
+            Self::Date => "a date",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// What could be read, and what is wrong with the rest. Only duplicate keys leave a tree that is worth a closer look.
+pub struct Parsed {
+    pub table: Option<Table>,
+    pub problems: Vec<Problem>,
+    /// What an error must not show.
+    pub secrets: Vec<Span>,
+}
+
+/// Past this, the first error only: a large file that is not TOML at all would yield one for every byte.
+const RECOVERABLE: usize = 64 << 10;
+
+/// `start` is the position of the text among the sources.
+pub fn parse(text: &str, start: usize) -> Parsed {
+    let error = match DeTable::parse(text) {
+        Ok(table) => {
+            let table = convert_table(table.into_inner(), start);
+            return Parsed { secrets: environment_values(&table), table: Some(table), problems: Vec::new() };
+        }
+        Err(error) => error,
+    };
+    if text.len() > RECOVERABLE {
+        let secrets = hidden_line(&error, text, start).into_iter().collect();
+        return Parsed { table: None, problems: vec![syntax(&error, text, start, None)], secrets };
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let table = convert_table(table.into_inner(), start);
+    let problems = errors.iter().map(|error| syntax(error, text, start, Some(&table))).collect();
+    let only_duplicates = errors.iter().all(|error| error.message() == DUPLICATE);
+    let mut secrets = environment_values(&table);
+    secrets.extend(errors.iter().filter_map(|error| hidden_line(error, text, start)));
+    Parsed { table: only_duplicates.then_some(table), problems, secrets }
+}
+
+/// Where the parser lost its way inside `env`, nothing tells a value from a key: what follows the first `=` is hidden.
+fn hidden_line(error: &toml::de::Error, text: &str, start: usize) -> Option<Span> {
+    let mut at = error.span().map_or(text.len(), |span| span.start.min(text.len()));
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let table = text[..end].rfind("\n[").map_or(0, |header| header + 1);
+    let header = text[table..end].lines().next().unwrap_or_default();
+    let opened = text[table..end].rfind("env");
+    let is_open = opened.is_some_and(|env| {
+        let between = &text[table + env..end];
+        table + env >= line || between.matches('{').count() > between.matches('}').count()
+    });
+    let equals = text[line..end].find('=')?;
+    (is_open || header.contains("env")).then_some(start + line + equals + 1..start + end)
+}
+
+const DUPLICATE: &str = "duplicate key";
+
+fn syntax(error: &toml::de::Error, text: &str, start: usize, tree: Option<&Table>) -> Problem {
+    let found = error.span().unwrap_or(text.len()..text.len());
+    let end = found.end.min(text.len());
+    let span = start + found.start.min(end)..start + end;
+    let word = text.get(found).unwrap_or_default().trim();
+    if error.message() == DUPLICATE {
+        let first = tree.and_then(|tree| only_key(tree, word.trim_matches(['"', '\'']), span.start));
+        let problem = Problem::new(format!("`{word}` is defined twice")).marked(&span, "again here");
+        return first.map_or(problem.clone(), |first| problem.marked(&first, "first here")).hint("keep one of them, or merge them");
+    }
+    let hint = match error.message() {
+        message if message.contains("recursion limit") => Some("tables and lists may not be nested this deep"),
+        message if message.contains("string values must be quoted") => Some("write text in quotes: key = \"text\""),
+        _ => None,
+    };
+    Problem::new(format!("this is not TOML: {}", error.message())).at(&span).maybe_hint(hint.map(str::to_owned))
+}
+
+/// The key of that name before `position`, when there is no doubt which one it is.
+fn only_key(table: &Table, name: &str, position: usize) -> Option<Span> {
+    fn collect(table: &Table, name: &str, position: usize, found: &mut Vec<Span>) {
+        for (key, entry) in table {
+            if key == name && entry.key.start < position {
+                found.push(entry.key.clone());
+            }
+            if let Value::Table(inner) = &entry.node.value {
+                collect(inner, name, position, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(table, name, position, &mut found);
+    (found.len() == 1).then(|| found.swap_remove(0))
+}
+
+fn convert_table(table: DeTable<'_>, start: usize) -> Table {
+    let entry = |(key, node): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
+        let span = shift(key.span(), start);
+        (key.into_inner().into_owned(), Entry { key: span, node: convert(node, start) })
+    };
+    table.into_iter().map(entry).collect()
+}
+
+fn convert(node: Spanned<DeValue<'_>>, start: usize) -> Node {
+    let span = shift(node.span(), start);
+    let value = match node.into_inner() {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
+        DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Value::Bool(value),
+        DeValue::Datetime(_) => Value::Date,
+        DeValue::Array(list) => Value::List(list.into_iter().map(|element| convert(element, start)).collect()),
+        DeValue::Table(table) => Value::Table(convert_table(table, start)),
+    };
+    Node { span, value }
+}
+
+fn shift(span: Span, start: usize) -> Span {
+    span.start + start..span.end + start
+}
+
+/// Keys of which a table holds one: an override by another replaces it instead of standing beside it.
+const CHECKS: [&str; 7] = ["http", "url", "tcp", "exec", "log", "notify", "delay"];
+
+/// `over` wins key by key; tables are merged, everything else is replaced.
+pub fn overlay(base: &mut Table, over: Table) {
+    for (name, entry) in over {
+        let is_check = name == "ready" || name == "health";
+        match base.entry(name) {
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+            }
+            Slot::Occupied(mut slot) => match (&mut slot.get_mut().node.value, entry.node.value) {
+                (Value::Table(old), Value::Table(new)) => {
+                    if is_check && new.keys().any(|key| CHECKS.contains(&key.as_str())) {
+                        old.retain(|key, _| !CHECKS.contains(&key.as_str()));
+                    }
+                    overlay(old, new);
+                }
+                (_, value) => *slot.get_mut() = Entry { key: entry.key, node: Node { span: entry.node.span, value } },
+            },
+        }
+    }
+}
+
+/// Every value that may be a secret, wherever `env` stands.
+fn environment_values(table: &Table) -> Vec<Span> {
+    let mut found = Vec::new();
+    for (name, entry) in table {
+        match &entry.node.value {
+            _ if name == "env" => leaves(&entry.node, &mut found),
+            Value::Table(inner) => found.extend(environment_values(inner)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The values themselves, without the keys and brackets around them.
+pub fn leaves(node: &Node, found: &mut Vec<Span>) {
+    match &node.value {
+        Value::Table(table) => table.values().for_each(|entry| leaves(&entry.node, found)),
+        Value::List(list) => list.iter().for_each(|element| leaves(element, found)),
+        _ => found.push(node.span.clone()),
+    }
+}
