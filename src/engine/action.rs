@@ -19,10 +19,6 @@ pub enum Act {
         run: RunId,
         replace: bool,
     },
-    /// Give up what `SetUp` or `Clear` is doing.
-    Cancel {
-        run: RunId,
-    },
     /// Create the process and hold it at its gate.
     Spawn {
         run: RunId,
@@ -42,7 +38,7 @@ pub enum Act {
         run: RunId,
         signal: Signal,
     },
-    /// Kill what is left of the set, and report when it is empty.
+    /// Kill what there is of the run, set-up commands included, and report when nothing is left.
     Sweep {
         run: RunId,
         give_up_at: BootTime,

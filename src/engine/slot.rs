@@ -153,7 +153,8 @@ impl Slot {
             State::Waiting | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } | State::Present => {
                 self.come_to_rest(turn)
             }
-            State::SettingUp { run } | State::Clearing { run } => self.act(turn, Act::Cancel { run }),
+            // Its commands may have children of their own; nothing has been promised to anybody yet.
+            State::SettingUp { run } | State::Clearing { run } => self.sweep(run, Reason::Requested, turn),
             State::Spawning { .. } | State::Draining { .. } => {}
             State::Starting { run, .. } | State::Running { run, .. } if kill => self.begin_kill(run, Reason::Requested, turn),
             State::Starting { .. } | State::Running { .. } => self.pending_stop = Some(PendingStop { why: Reason::Requested, timeout }),
@@ -275,17 +276,23 @@ impl Slot {
     }
 
     fn begin_kill(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
+        self.announce(turn, Notice::Killing { run, why });
+        match self.spec.kill_mode {
+            KillMode::Mixed | KillMode::ControlGroup => self.sweep(run, why, turn),
+            KillMode::Process => {
+                self.pending_stop = None;
+                self.state = State::Killing { run, why, give_up_at: turn.now.boot.after(KILL_PATIENCE) };
+                self.act(turn, Act::Signal { run, signal: Signal::KILL });
+            }
+        }
+    }
+
+    /// Kills whatever there is of a run.
+    fn sweep(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         self.pending_stop = None;
         self.state = State::Killing { run, why, give_up_at };
-        self.announce(turn, Notice::Killing { run, why });
-        self.act(
-            turn,
-            match self.spec.kill_mode {
-                KillMode::Process => Act::Signal { run, signal: Signal::KILL },
-                KillMode::Mixed | KillMode::ControlGroup => Act::Sweep { run, give_up_at },
-            },
-        );
+        self.act(turn, Act::Sweep { run, give_up_at });
     }
 
     fn on_ended(&mut self, run: RunId, exit: Exit, turn: &mut Turn) {
@@ -315,6 +322,11 @@ impl Slot {
 
     fn on_set_empty(&mut self, run: RunId, turn: &mut Turn) {
         let (exit, why) = match &self.state {
+            State::Killing { .. } if self.process.is_none() => {
+                self.act(turn, Act::Reap { run });
+                let down = self.wanted == Wanted::Down || self.removed;
+                return if down { self.come_to_rest(turn) } else { self.begin_start(turn) };
+            }
             State::Draining { exit, why, .. } => (exit.clone(), *why),
             State::Stuck { exit, why, .. } => (exit.clone().unwrap_or(Exit::Unobserved), *why),
             _ => return,
@@ -467,18 +479,8 @@ impl Slot {
         }
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         match &self.state {
-            State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } => {
-                // Set-up commands may still run, and a child that was held at its gate has ended by itself.
-                self.again = self.wanted == Wanted::Up;
-                self.state = State::Draining {
-                    run,
-                    exit: Exit::NotSpawned("devstack was restarted meanwhile".to_owned()),
-                    why: Some(Reason::Requested),
-                    was_ready: false,
-                    give_up_at,
-                };
-                self.act(turn, Act::Sweep { run, give_up_at });
-            }
+            // Set-up commands may still run; a child that was held at its gate has ended by itself.
+            State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } => self.sweep(run, Reason::Requested, turn),
             State::Stopping { .. } => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
             State::Killing { .. } | State::Draining { .. } | State::Stuck { .. } => {
                 self.act(turn, Act::Sweep { run, give_up_at });

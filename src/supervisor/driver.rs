@@ -75,6 +75,7 @@ impl<O: Os> Driver<O> {
             for action in after_save.drain(..) {
                 self.carry_out(action);
             }
+            events.extend(self.os.take_due());
         }
     }
 
@@ -83,7 +84,6 @@ impl<O: Os> Driver<O> {
         match (act, self.spec(&service)) {
             (Act::Announce(notice), _) => self.os.announce(&service, notice),
             (Act::Reap { run }, _) => self.os.reap(run),
-            (Act::Cancel { run }, _) => self.os.cancel(run),
             (Act::SetUp { run }, Some(spec)) => self.os.set_up(run, &spec),
             (Act::Clear { run, replace }, Some(spec)) => self.os.clear(run, &spec, replace),
             (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),

@@ -41,7 +41,7 @@ impl Environment {
     /// When an env file cannot be read or the program cannot be executed.
     pub fn launch(&self, service: &Service, run: Option<RunId>, command: &[String]) -> Result<Prepared, Cause> {
         let mut env = config::environment(service, self.base.iter().cloned())
-            .map_err(|problem| Cause::new(CauseKind::Environment, problem.to_string(), None))?;
+            .map_err(|problem| Cause::new(CauseKind::Environment, problem.render(false), None))?;
         env.push((ROOT.into(), self.root.clone().into_os_string()));
         env.extend(run.map(|run| (OsString::from(COOKIE), OsString::from(self.cookie(service, run)))));
         let path = env.iter().rev().find(|(key, _)| key == "PATH").map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, value)| value);

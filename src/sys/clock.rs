@@ -9,3 +9,8 @@ pub fn now() -> BootTime {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     BootTime::default().after(now)
 }
+
+/// Both clocks at once: the one of the deadlines, and the one that people read.
+pub fn both() -> crate::engine::Now {
+    crate::engine::Now { boot: now(), wall: jiff::Timestamp::now() }
+}

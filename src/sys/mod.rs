@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod folders;
+pub mod follow;
 pub mod keeper;
 pub mod lock;
 mod os;

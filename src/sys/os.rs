@@ -1,4 +1,4 @@
-use crate::engine::{Notice, Now, Report, Stack};
+use crate::engine::{Event, Notice, Now, Report, Stack};
 use crate::model::{BootTime, ProcId, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
@@ -15,9 +15,6 @@ pub trait Os {
     /// Begins to end stale copies and to look at ports; ends in `Report::Cleared`.
     fn clear(&mut self, run: RunId, service: &Arc<Service>, replace: bool);
 
-    /// Cuts `set_up` or `clear` short; they still report.
-    fn cancel(&mut self, run: RunId);
-
     /// Creates the process and holds it at its gate, before its program runs. Unless it is released it ends by itself when
     /// devstack does. Answers `Report::Spawned` or `Report::NotSpawned`.
     fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report;
@@ -31,7 +28,7 @@ pub trait Os {
     /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
     fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);
 
-    /// Kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
+    /// Cuts short what `set_up` or `clear` is doing, and kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
     fn sweep(&mut self, run: RunId, service: &Arc<Service>, give_up_at: BootTime);
 
     /// Probes the health of a run and watches its limits until it ends.
@@ -47,4 +44,9 @@ pub trait Os {
     fn save(&mut self, stack: &Stack) -> std::io::Result<()>;
 
     fn announce(&mut self, service: &ServiceName, notice: Notice);
+
+    /// What became known while the calls above were made.
+    fn take_due(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
 }

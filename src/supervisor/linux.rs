@@ -1,0 +1,361 @@
+//! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
+
+use super::environment::Environment;
+use super::helper::Helpers;
+use super::message::{Inbox, Message};
+use super::probe::Prober;
+use super::run::{Run, report};
+use super::set::{self, Household, Traits};
+use super::{prepare, ready};
+use crate::cleanup::killing::{Killing, Then};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::sys::folders::{self, Folders};
+use crate::sys::keeper::{self, KeeperLink};
+use crate::sys::pidfd::PidFd;
+use crate::sys::readiness::Readiness;
+use crate::sys::{Os, clock, procfs, spawn, worker_log};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct LinuxOs {
+    pub project: Arc<Project>,
+    folders: Folders,
+    boot_id: String,
+    environment: Rc<Environment>,
+    inbox: Inbox,
+    keeper: Option<(Pid, KeeperLink)>,
+    helpers: Helpers,
+    prober: Prober,
+    pub runs: BTreeMap<RunId, Run>,
+    /// Known at once, without waiting for anything.
+    due: Vec<Event>,
+    /// Told to whoever waits, and to the journal, once the events of the moment are handled.
+    pub notices: Vec<(ServiceName, Notice)>,
+}
+
+/// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
+const SECOND_PATIENCE: Duration = Duration::from_secs(10);
+
+impl LinuxOs {
+    pub fn new(
+        project: Arc<Project>,
+        folders: Folders,
+        boot_id: String,
+        environment: Rc<Environment>,
+        inbox: Inbox,
+        keeper: Option<(Pid, KeeperLink)>,
+    ) -> Self {
+        let helpers = Helpers::new(environment.clone());
+        let prober = Prober::new(helpers.clone(), clock::both);
+        Self {
+            project,
+            folders,
+            boot_id,
+            environment,
+            inbox,
+            keeper,
+            helpers,
+            prober,
+            runs: BTreeMap::new(),
+            due: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
+        self.keeper.as_ref()
+    }
+
+    /// How a main process ended; the process stays uncollected.
+    pub fn exit_of(&self, run: RunId) -> Exit {
+        let Some(run) = self.runs.get(&run) else { return Exit::Unobserved };
+        let as_child = run.pidfd.as_ref().and_then(|pidfd| keeper::peek_child(pidfd.as_fd()));
+        let of_keeper = || run.main().and_then(|main| self.keeper.as_ref()?.1.peek(main.pid));
+        as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
+    }
+
+    /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
+    pub fn collect_orphans(&mut self) {
+        if let Some((_, link)) = &self.keeper
+            && !link.take_nudge()
+        {
+            self.keeper = None;
+        }
+        for orphan in set::orphans(&self.household()).iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
+            if keeper::reap_child(orphan.pid).is_none()
+                && let Some((_, link)) = &self.keeper
+            {
+                link.reap(orphan.pid);
+            }
+        }
+    }
+
+    pub fn household(&self) -> Household {
+        let own = std::process::id().cast_signed();
+        let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
+        let mut known = self.helpers.pids();
+        known.insert(own);
+        known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
+        Household { parents: [Some(own), keeper].into_iter().flatten().collect(), known, alone: self.runs.len() == 1 }
+    }
+
+    /// One more step of emptying a run's set.
+    pub fn advance_sweep(&mut self, id: RunId) {
+        let household = self.household();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(sweep) = &mut run.sweep else { return };
+        loop {
+            let members = set::members(&run.traits, &household);
+            let next = sweep.next(clock::now(), &members);
+            for (proc, signal) in next.signals {
+                // A process of another user stays; it is named at the end.
+                if let Ok(Some(process)) = PidFd::open(proc) {
+                    let _ = process.signal(signal);
+                }
+            }
+            let (on, until) = match next.then {
+                Then::Rescan => continue,
+                Then::Empty => {
+                    run.sweep = None;
+                    return self.due.push(Event::Report(run.service.name.clone(), id, Report::SetEmpty));
+                }
+                Then::Wait { until, on } => (on, Some(until)),
+                Then::Stuck(left) => {
+                    let survivors = left.iter().map(|proc| (proc.pid, describe(proc.pid))).collect();
+                    self.due.push(Event::Report(run.service.name.clone(), id, Report::Survivors(survivors)));
+                    *sweep = Killing::new(None, clock::now().after(SECOND_PATIENCE));
+                    (left, None)
+                }
+            };
+            let task = tokio::task::spawn_local(wait_for_one(on, until, self.inbox.clone(), id));
+            return run.keep(task.abort_handle());
+        }
+    }
+
+    fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {
+        let log = procfs::file_id(&service.log_file);
+        let cookie = self.environment.cookie(service, id);
+        let traits = Traits { main, cookie, log, recorded: std::collections::BTreeSet::new(), stranger: false };
+        self.runs.entry(id).or_insert_with(|| Run::new(service.clone(), traits))
+    }
+
+    /// Has the end of the main process reported.
+    fn watch_end(&mut self, id: RunId, pidfd: Rc<Readiness>) {
+        let inbox = self.inbox.clone();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.pidfd = Some(pidfd.clone());
+        let service = run.service.name.clone();
+        let task = tokio::task::spawn_local(async move {
+            pidfd.readable().await;
+            let _ = inbox.send(Message::MainEnded(service, id)).await;
+        });
+        run.keep(task.abort_handle());
+    }
+
+    fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
+        let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
+        let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, format!("it could not be started: {error}"), None), false);
+        let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        let log = worker_log::open(&self.project.root, &service.log_file)
+            .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
+        let held = spawn::held(&spawn::Launch {
+            program: &launch.program,
+            argv: &launch.argv,
+            env: &launch.env,
+            cwd: &service.cwd,
+            output: log.file.as_fd(),
+            inherit: &[],
+            detach: false,
+        });
+        let held = held.map_err(passing)?;
+        let main = ProcId { pid: held.pid, start_ticks: procfs::start_ticks(held.pid).map_err(passing)? };
+        let run = self.track(id, service, Some(main));
+        run.traits.log = Some(log.id);
+        run.log_offset = log.length;
+        run.held = Some(held);
+        let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
+        let pidfd = pidfd.as_fd().try_clone_to_owned().and_then(Readiness::new).map_err(passing)?;
+        self.watch_end(id, Rc::new(pidfd));
+        Ok(Spawned { main, log_offset: log.length })
+    }
+}
+
+impl Os for LinuxOs {
+    fn now(&self) -> Now {
+        clock::both()
+    }
+
+    fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
+        let work = prepare::set_up(service.clone(), id, self.helpers.clone(), self.prober.clone(), self.project.root.clone());
+        let (inbox, name) = (self.inbox.clone(), service.name.clone());
+        let task = tokio::task::spawn_local(async move {
+            let result = work.await;
+            let _ = inbox.send(report(&name, id, Report::SetUp(result))).await;
+        });
+        self.track(id, service, None).keep(task.abort_handle());
+    }
+
+    fn clear(&mut self, id: RunId, service: &Arc<Service>, replace: bool) {
+        let work = prepare::Clearing::new(&self.project, service, replace, self.facts());
+        match work.at_once() {
+            Ok(result) => self.due.push(Event::Report(service.name.clone(), id, Report::Cleared(result))),
+            Err(work) => {
+                let (inbox, name) = (self.inbox.clone(), service.name.clone());
+                let task = tokio::task::spawn_local(async move {
+                    let result = work.finish().await;
+                    let _ = inbox.send(report(&name, id, Report::Cleared(result))).await;
+                });
+                self.track(id, service, None).keep(task.abort_handle());
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: RunId, service: &Arc<Service>) -> Report {
+        self.runs.remove(&id);
+        match self.try_spawn(id, service) {
+            Ok(spawned) => Report::Spawned(spawned),
+            Err((cause, permanent)) => {
+                self.runs.remove(&id);
+                Report::NotSpawned { cause, permanent }
+            }
+        }
+    }
+
+    fn release(&mut self, id: RunId, service: &Arc<Service>) {
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(held) = run.held.take() {
+            held.release();
+        }
+        if let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox) {
+            run.keep(task);
+        }
+    }
+
+    fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, is_ready: bool) {
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
+        let parents = self.household().parents;
+        self.track(id, service, Some(main));
+        let gone = |os: &mut Self| {
+            let exit = os.exit_of(id);
+            os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
+        };
+        let Ok(stat) = procfs::stat(main.pid) else { return gone(self) };
+        if stat.start_ticks != main.start_ticks {
+            return gone(self);
+        }
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.traits.stranger = !parents.contains(&stat.ppid);
+        }
+        match PidFd::open(main) {
+            Ok(Some(process)) => {
+                let pidfd = process.as_fd().try_clone_to_owned().and_then(Readiness::new);
+                let Ok(pidfd) = pidfd else { return gone(self) };
+                self.watch_end(id, Rc::new(pidfd));
+                if !is_ready
+                    && let Some(run) = self.runs.get_mut(&id)
+                    && let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox)
+                {
+                    run.keep(task);
+                }
+            }
+            _ => gone(self),
+        }
+    }
+
+    fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
+        let household = self.household();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let members = set::members(&run.traits, &household);
+        run.traits.recorded.extend(members.iter().map(|member| member.proc));
+        let main = run.main();
+        let everyone = service.kill_mode == KillMode::ControlGroup;
+        for member in members.iter().filter(|member| Some(member.proc) == main || (everyone && !member.tracker)) {
+            if let Ok(Some(process)) = PidFd::open(member.proc) {
+                let _ = process.signal(signal);
+                // A stopped process would keep the signal pending for ever.
+                let _ = process.signal(Signal::CONT);
+            }
+        }
+    }
+
+    fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        let run = self.track(id, service, None);
+        if run.main().is_none() {
+            run.cut_short();
+        }
+        run.sweep = Some(Killing::new(None, give_up_at));
+        self.advance_sweep(id);
+    }
+
+    fn watch(&mut self, id: RunId, service: &Arc<Service>) {
+        let Some(check) = service.health.clone() else { return };
+        let (prober, inbox, service) = (self.prober.clone(), self.inbox.clone(), service.clone());
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let task = tokio::task::spawn_local(async move {
+            loop {
+                let probed = prober.ask(&service, &check.probe, check.timeout).await;
+                if inbox.send(report(&service.name, id, Report::Probed(probed))).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(check.interval).await;
+            }
+        });
+        run.keep(task.abort_handle());
+    }
+
+    fn reap(&mut self, id: RunId) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        let Some(main) = run.main() else { return };
+        // Dropping the gate first: a child that was never released ends by it.
+        drop(run);
+        if keeper::reap_child(main.pid).is_none()
+            && let Some((_, link)) = &self.keeper
+        {
+            link.reap(main.pid);
+        }
+    }
+
+    fn save(&mut self, stack: &Stack) -> io::Result<()> {
+        folders::replace(&self.folders.ledger(), &Ledger::new(self.boot_id.clone(), stack.clone()).to_json())
+    }
+
+    fn announce(&mut self, service: &ServiceName, notice: Notice) {
+        self.notices.push((service.clone(), notice));
+    }
+
+    fn take_due(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.due)
+    }
+}
+
+async fn wait_for_one(on: Vec<ProcId>, until: Option<BootTime>, inbox: Inbox, run: RunId) {
+    let mut ends = tokio::task::JoinSet::new();
+    for proc in on {
+        if let Ok(Some(process)) = PidFd::open(proc)
+            && let Ok(pidfd) = process.as_fd().try_clone_to_owned().and_then(Readiness::new)
+        {
+            ends.spawn_local(async move { pidfd.readable().await });
+        }
+    }
+    let patience = until.map_or(Duration::MAX, |until| until.since(clock::now()));
+    if !ends.is_empty() {
+        let _ = tokio::time::timeout(patience.min(Duration::from_secs(86_400)), ends.join_next()).await;
+    }
+    let _ = inbox.send(Message::SweepDue(run)).await;
+}
+
+/// What a process that would not die is doing.
+fn describe(pid: Pid) -> String {
+    let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
+    let waits_in = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    match waits_in.trim() {
+        "" | "0" => format!("state {state}"),
+        place => format!("state {state}, waiting in {place}"),
+    }
+}
