@@ -5,3 +5,4 @@
 pub mod clock;
 pub mod pidfd;
 pub mod procfs;
+pub mod scan;
