@@ -57,10 +57,20 @@ pub enum Act {
 /// What a person, the journal or a waiting command is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    SettingUp,
+    /// `command` is empty for an external service that is only checked.
+    SettingUp {
+        command: Vec<String>,
+    },
     WaitingFor(Vec<ServiceName>),
+    /// A stale copy or an orphan is ended before the start.
+    Clearing {
+        pid: Pid,
+        command: String,
+        why: String,
+    },
     Starting {
         run: RunId,
+        main: ProcId,
     },
     Ready {
         run: RunId,
@@ -74,6 +84,7 @@ pub enum Notice {
         run: RunId,
         main: ProcId,
         seconds: f64,
+        log_offset: u64,
     },
     Stopping {
         run: RunId,

@@ -182,7 +182,8 @@ impl Slot {
         if self.spec.external || self.spec.setup.is_some() {
             let run = turn.new_run();
             self.state = State::SettingUp { run };
-            self.announce(turn, Notice::SettingUp);
+            let command = self.spec.setup.as_ref().map(|setup| setup.command.clone()).unwrap_or_default();
+            self.announce(turn, Notice::SettingUp { command });
             self.act(turn, Act::SetUp { run });
         } else {
             self.state = State::Waiting;
@@ -215,7 +216,7 @@ impl Slot {
         }
         self.state = State::Starting { run, late_at: Some(now.boot.after(self.spec.ready.timeout)) };
         self.act(turn, Act::Release { run });
-        self.announce(turn, Notice::Starting { run });
+        self.announce(turn, Notice::Starting { run, main: spawned.main });
         if self.spec.ready.when == ReadyWhen::Delay(Duration::ZERO) {
             self.on_ready(run, turn);
         }
@@ -448,7 +449,7 @@ impl Slot {
                 self.state = State::Starting { run, late_at: None };
                 let Some(process) = &self.process else { return };
                 let seconds = now.since(process.spawned_at).as_secs_f64();
-                self.announce(turn, Notice::Late { run, main: process.main, seconds });
+                self.announce(turn, Notice::Late { run, main: process.main, seconds, log_offset: process.log_offset });
                 self.act(turn, Act::Watch { run });
             }
             State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),

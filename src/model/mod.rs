@@ -13,7 +13,7 @@ mod time;
 
 pub use exit::Exit;
 pub use name::{InvalidName, ServiceName};
-pub use process::{FileId, InvalidRunId, Pid, ProcId, RunId};
+pub use process::{FileId, InvalidRunId, Observed, Pid, ProcId, RunId};
 pub use reason::{Actor, LastExit, Reason};
 pub use signal::{Signal, UnknownSignal};
 pub use spec::{

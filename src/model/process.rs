@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A process number as the kernel gives it; by itself never enough to signal anything.
 pub type Pid = i32;
@@ -18,6 +20,45 @@ pub struct ProcId {
 pub struct FileId {
     pub dev: u64,
     pub ino: u64,
+}
+
+/// One process as one scan saw it. What could not be read is `None` or empty: absence proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    pub id: ProcId,
+    pub ppid: Pid,
+    pub pgid: Pid,
+    pub sid: Pid,
+    /// It has a controlling terminal that nobody has hung up.
+    pub on_terminal: bool,
+    /// SIGHUP is ignored, as under nohup(1): the terminal's end would not be its own.
+    pub ignores_hangup: bool,
+    /// The letter of proc(5).
+    pub state: u8,
+    /// The real user id; `None` when it could not be read.
+    pub uid: Option<u32>,
+    pub same_pid_namespace: bool,
+    pub argv: Vec<Vec<u8>>,
+    pub exe: Option<PathBuf>,
+    pub cwd: Option<PathBuf>,
+    /// The nearest folder at or above `cwd` that holds a devstack.toml: the project it stands in.
+    pub home: Option<PathBuf>,
+    /// `DEVSTACK_RUN` of its environment.
+    pub cookie: Option<String>,
+    /// `DEVSTACK_ROOT` of its environment: the root of the project that started it.
+    pub root: Option<PathBuf>,
+    /// What its descriptors 1 and 2 are open on.
+    pub outputs: [Option<FileId>; 2],
+    pub age: Duration,
+    pub memory_bytes: u64,
+}
+
+impl Observed {
+    /// The command line for a person: not escaped, and no way back to the vector.
+    pub fn command(&self) -> String {
+        let words: Vec<_> = self.argv.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        words.join(" ")
+    }
 }
 
 /// One incarnation of a service, written `epoch-seq` (the epoch in hexadecimal).

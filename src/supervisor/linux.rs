@@ -1,5 +1,6 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+use super::clear::{self, Clearing};
 use super::environment::Environment;
 use super::helper::Helpers;
 use super::message::{Inbox, Message};
@@ -8,13 +9,14 @@ use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::{prepare, ready};
 use crate::cleanup::killing::{Killing, Then};
+use crate::cleanup::{self, Decision, KnownRun, LedgerFacts};
 use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, spawn, worker_log};
+use crate::sys::{Os, clock, procfs, scan, spawn, worker_log};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -36,10 +38,15 @@ pub struct LinuxOs {
     due: Vec<Event>,
     /// Told to whoever waits, and to the journal, once the events of the moment are handled.
     pub notices: Vec<(ServiceName, Notice)>,
+    /// One look at the machine serves every service that starts in the same moment.
+    table: Option<Vec<Observed>>,
 }
 
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
 const SECOND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is stuck is looked at again at least this often.
+const LONG: Duration = Duration::from_secs(3600);
 
 impl LinuxOs {
     pub fn new(
@@ -64,6 +71,7 @@ impl LinuxOs {
             runs: BTreeMap::new(),
             due: Vec::new(),
             notices: Vec::new(),
+            table: None,
         }
     }
 
@@ -132,8 +140,45 @@ impl LinuxOs {
                     (left, None)
                 }
             };
-            let task = tokio::task::spawn_local(wait_for_one(on, until, self.inbox.clone(), id));
+            let (inbox, patience) = (self.inbox.clone(), until.map_or(LONG, |until| until.since(clock::now())));
+            let task = tokio::task::spawn_local(async move {
+                clear::wait_for_one(&on, patience).await;
+                let _ = inbox.send(Message::SweepDue(id)).await;
+            });
             return run.keep(task.abort_handle());
+        }
+    }
+
+    /// Stale copies and orphans of a service that is about to start.
+    fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
+        let Ok(me) = scan::me() else { return Vec::new() };
+        let facts = self.ledger_facts();
+        let table = self.table.get_or_insert_with(|| scan::processes(&me).unwrap_or_default());
+        cleanup::for_start(table, &self.project, &facts, &me, service)
+    }
+
+    fn ledger_facts(&self) -> LedgerFacts {
+        let own = std::process::id().cast_signed();
+        let guardians = [Some(own), self.keeper.as_ref().map(|(pid, _)| *pid)].into_iter().flatten();
+        let known = |(id, run): (&RunId, &Run)| {
+            Some(KnownRun {
+                service: run.service.name.clone(),
+                run: *id,
+                leader: run.main()?,
+                alive_managed: true,
+                recorded: run.traits.recorded.iter().copied().collect(),
+                log_file: run.traits.log,
+            })
+        };
+        LedgerFacts {
+            runs: self.runs.iter().filter_map(known).collect(),
+            guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
+            log_files: self
+                .project
+                .services
+                .values()
+                .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
+                .collect(),
         }
     }
 
@@ -201,18 +246,26 @@ impl Os for LinuxOs {
     }
 
     fn clear(&mut self, id: RunId, service: &Arc<Service>, replace: bool) {
-        let work = prepare::Clearing::new(&self.project, service, replace, self.facts());
-        match work.at_once() {
-            Ok(result) => self.due.push(Event::Report(service.name.clone(), id, Report::Cleared(result))),
-            Err(work) => {
-                let (inbox, name) = (self.inbox.clone(), service.name.clone());
-                let task = tokio::task::spawn_local(async move {
-                    let result = work.finish().await;
-                    let _ = inbox.send(report(&name, id, Report::Cleared(result))).await;
-                });
-                self.track(id, service, None).keep(task.abort_handle());
-            }
+        let name = service.name.clone();
+        let found = self.in_the_way_of(&name);
+        let ours = self.runs.values().filter_map(|run| Some((run.main()?.pid, run.service.name.clone()))).collect();
+        let clearing = match Clearing::new(service, found, replace, ours) {
+            Ok(clearing) => clearing,
+            Err(cause) => return self.due.push(Event::Report(name, id, Report::Cleared(Err(cause)))),
+        };
+        if clearing.is_quick() {
+            return self.due.push(Event::Report(name, id, Report::Cleared(clearing.ports())));
         }
+        for decision in clearing.ending() {
+            let (pid, command, why) = (decision.process.id.pid, clear::command_of(decision), decision.reason.clone());
+            self.notices.push((name.clone(), Notice::Clearing { pid, command, why }));
+        }
+        let inbox = self.inbox.clone();
+        let task = tokio::task::spawn_local(async move {
+            let result = clearing.end().await.and_then(|()| clearing.ports());
+            let _ = inbox.send(report(&name, id, Report::Cleared(result))).await;
+        });
+        self.track(id, service, None).keep(task.abort_handle());
     }
 
     fn spawn(&mut self, id: RunId, service: &Arc<Service>) -> Report {
@@ -330,24 +383,9 @@ impl Os for LinuxOs {
     }
 
     fn take_due(&mut self) -> Vec<Event> {
+        self.table = None;
         std::mem::take(&mut self.due)
     }
-}
-
-async fn wait_for_one(on: Vec<ProcId>, until: Option<BootTime>, inbox: Inbox, run: RunId) {
-    let mut ends = tokio::task::JoinSet::new();
-    for proc in on {
-        if let Ok(Some(process)) = PidFd::open(proc)
-            && let Ok(pidfd) = process.as_fd().try_clone_to_owned().and_then(Readiness::new)
-        {
-            ends.spawn_local(async move { pidfd.readable().await });
-        }
-    }
-    let patience = until.map_or(Duration::MAX, |until| until.since(clock::now()));
-    if !ends.is_empty() {
-        let _ = tokio::time::timeout(patience.min(Duration::from_secs(86_400)), ends.join_next()).await;
-    }
-    let _ = inbox.send(Message::SweepDue(run)).await;
 }
 
 /// What a process that would not die is doing.

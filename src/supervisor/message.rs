@@ -13,7 +13,6 @@ pub enum Message {
     SweepDue(RunId),
     /// Something below us ended that is no main process.
     ChildEnded,
-    KeeperGone,
     Request(Request, mpsc::Sender<Reply>),
     /// SIGTERM or SIGINT.
     Terminate,

@@ -4,6 +4,7 @@
 //! our own trees and not at the machine. Only a run whose main process is nobody's child of ours needs the whole table.
 
 use crate::cleanup::killing::Member;
+use crate::cleanup::{self, Role};
 use crate::model::{FileId, Pid, ProcId};
 use crate::sys::procfs::{self, Reader, Stat};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,12 +135,8 @@ fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
 }
 
 fn member(reader: &mut Reader, stat: &Stat) -> Member {
-    let tracker = reader.argv(stat.pid).is_ok_and(|argv| is_resource_tracker(&argv));
+    let tracker = reader.argv(stat.pid).is_ok_and(|argv| cleanup::role_of(&argv) == Role::ResourceTracker);
     Member { proc: ProcId { pid: stat.pid, start_ticks: stat.start_ticks }, tracker, zombie: is_dead(stat) }
-}
-
-fn is_resource_tracker(argv: &[Vec<u8>]) -> bool {
-    argv.iter().any(|argument| argument.starts_with(b"from multiprocessing.resource_tracker import main"))
 }
 
 /// A main thread that ended while others run shows the same letter as a dead process.

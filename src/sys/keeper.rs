@@ -143,6 +143,11 @@ pub fn reap_child(pid: Pid) -> Option<Exit> {
     status_of(pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
+/// Waits for a child and collects it.
+pub fn wait_child(pid: Pid) {
+    let _ = status_of(pid, WaitIdOptions::EXITED);
+}
+
 fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
     let code = status.exit_status().and_then(|code| u8::try_from(code).ok()).map(Exit::Code);
     code.or_else(|| status.terminating_signal().and_then(Signal::from_number).map(Exit::Signal))

@@ -11,6 +11,7 @@ mod os;
 pub mod pidfd;
 pub mod procfs;
 pub mod readiness;
+pub mod scan;
 pub mod socket;
 pub mod spawn;
 pub mod timer;

@@ -51,3 +51,8 @@ pub fn peer(stream: &impl AsFd) -> io::Result<(i32, u32)> {
     let credentials = nix::sys::socket::getsockopt(stream, PeerCredentials)?;
     Ok((credentials.pid(), credentials.uid()))
 }
+
+/// The effective user of this process.
+pub fn own_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}

@@ -260,3 +260,30 @@ pub unsafe fn inherited<const N: usize>() -> [OwnedFd; N] {
         })
     }
 }
+
+/// Becomes another program in the same process: pid, children and the descriptors of `inherit` (as 3, 4, …) stay.
+///
+/// Returns only when that failed.
+pub fn become_in_place(program: &Path, argv: &[OsString], inherit: &[BorrowedFd<'_>]) -> io::Error {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let (program, argv) =
+        match (text(program.as_os_str().as_bytes()), argv.iter().map(|word| text(word.as_bytes())).collect::<io::Result<Vec<_>>>()) {
+            (Ok(program), Ok(argv)) => (program, argv),
+            (Err(error), _) | (_, Err(error)) => return error,
+        };
+    // SAFETY: only numbers are handled. Descriptors that stood at 3, 4, … are replaced, which is why nothing may follow but
+    // the new program: everything else closes by itself.
+    unsafe {
+        let lifted: Vec<i32> = inherit.iter().map(|fd| libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 64)).collect();
+        for (index, fd) in lifted.iter().enumerate() {
+            if *fd < 0 || libc::dup2(*fd, 3 + index as i32) < 0 {
+                return io::Error::last_os_error();
+            }
+        }
+        forget_signals();
+    }
+    match nix::unistd::execv(&program, &argv) {
+        Ok(never) => match never {},
+        Err(error) => error.into(),
+    }
+}

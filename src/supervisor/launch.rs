@@ -1,0 +1,132 @@
+//! From the outside: finding the supervisor of a project, or bringing keeper and supervisor up.
+//!
+//! Guards that there is one pair a project whoever starts one at the same moment: a short lock orders those who start, a long
+//! one lives as long as the pair. Nothing polls: the socket listens before the keeper exists, and readiness is a pipe's end.
+
+use crate::config::Location;
+use crate::control::protocol::Hello;
+use crate::sys::folders::{CONTROL_SOCKET, Folders};
+use crate::sys::lock::Lock;
+use crate::sys::{socket, spawn};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a supervisor may take to say hello; only a stopped one takes any time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A supervisor that answered.
+#[derive(Debug)]
+pub struct Connection {
+    pub hello: Hello,
+    pub lines: BufReader<UnixStream>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the supervisor (pid {pid}) does not answer; its state is {state}")]
+    Silent { pid: i32, state: char },
+    #[error("a supervisor of this project is alive but cannot be reached: its socket is gone from {0}")]
+    Unreachable(String),
+    #[error("the supervisor ended while it started:\n{0}")]
+    Failed(String),
+}
+
+/// The running supervisor; `None` when there is none.
+///
+/// # Errors
+/// When it does not answer, or the folders cannot be read.
+pub fn connect(folders: &Folders) -> Result<Option<Connection>, LaunchError> {
+    match socket::connect(&folders.runtime, CONTROL_SOCKET) {
+        Ok(stream) => greet(stream).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
+    let (pid, _) = socket::peer(&stream)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut hello = serde_json::to_vec(&Hello::ours(std::process::id().cast_signed())).map_err(io::Error::from)?;
+    hello.push(b'\n');
+    stream.write_all(&hello)?;
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    match (&mut lines).take(crate::control::protocol::LONGEST_LINE as u64).read_line(&mut line) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            let state = crate::sys::procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
+            return Err(LaunchError::Silent { pid, state });
+        }
+        other => other?,
+    };
+    let hello =
+        serde_json::from_str(&line).map_err(|_| io::Error::other("what answers on the control socket is no supervisor of devstack"))?;
+    lines.get_ref().set_read_timeout(None)?;
+    Ok(Connection { hello, lines })
+}
+
+/// The running supervisor, or a new pair.
+///
+/// # Errors
+/// When neither can be had, with what the new one said.
+pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Connection, LaunchError> {
+    folders.create()?;
+    if let Some(connection) = connect(folders)? {
+        return Ok(connection);
+    }
+    let _order = Lock::take(&folders.start_lock())?;
+    // Whoever held the lock before may have brought it up.
+    if let Some(connection) = connect(folders)? {
+        return Ok(connection);
+    }
+    let Some(life) = Lock::try_take(&folders.life_lock())? else {
+        return Err(LaunchError::Unreachable(folders.runtime.display().to_string()));
+    };
+    let listener = socket::listen(&folders.runtime, CONTROL_SOCKET)?;
+    let (mut ended, ready) = io::pipe()?;
+    let log = File::options().append(true).create(true).mode(0o600).open(folders.own_log())?;
+    let before = log.metadata()?.len();
+    launch(location, &log, [listener.as_fd(), life.as_fd(), ready.as_fd()])?;
+    drop((listener, life, ready));
+    let _ = ended.read(&mut [0]);
+    connect(folders)?.ok_or_else(|| LaunchError::Failed(said_since(&folders.own_log(), before)))
+}
+
+/// How a process becomes keeper and supervisor of a project.
+pub fn argv(location: &Location) -> [OsString; 4] {
+    ["devstack".into(), "supervise".into(), location.config_file.clone().into(), location.root.clone().into()]
+}
+
+fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>; 3]) -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    let argv =
+        ["devstack".into(), "supervise".into(), location.config_file.clone().into_os_string(), location.root.clone().into_os_string()];
+    let foreign = |key: &std::ffi::OsString| key != "DEVSTACK_RUN" && key != "DEVSTACK_ROOT";
+    let env: Vec<_> = std::env::vars_os().filter(|(key, _)| foreign(key)).collect();
+    let held = spawn::held(&spawn::Launch {
+        program: &program,
+        argv: &argv,
+        env: &env,
+        cwd: Path::new("/"),
+        output: log.as_fd(),
+        inherit: &inherit,
+        detach: true,
+    })?;
+    let pid = held.pid;
+    held.release();
+    crate::sys::keeper::wait_child(pid);
+    Ok(())
+}
+
+fn said_since(log: &Path, offset: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let new = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+    String::from_utf8_lossy(new).trim_end().to_owned()
+}

@@ -1,0 +1,171 @@
+//! What clients ask, turned into commands, and what they are answered.
+
+use super::tracker::{Goal, Pending, Tracker};
+use super::{Driver, linux::LinuxOs, view};
+use crate::config::{self, Location};
+use crate::control::protocol::{Refusal, Reply, Request};
+use crate::control::{ProjectView, Snapshot, StartMode, SupervisorView};
+use crate::engine::{Command, Event, Notice, Now, Stack, State};
+use crate::model::ServiceName;
+use crate::sys::{Os, clock, procfs};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// For the last answers to reach their clients.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub struct Requests {
+    location: Location,
+    tracker: Tracker,
+    started: Now,
+    leaving: bool,
+    /// Answered as the last thing.
+    last_words: Vec<mpsc::Sender<Reply>>,
+}
+
+impl Requests {
+    pub fn new(location: Location) -> Self {
+        Self { location, tracker: Tracker::default(), started: clock::both(), leaving: false, last_words: Vec::new() }
+    }
+
+    pub fn take(&mut self, request: Request, reply: mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) {
+        if let Err(refusal) = self.try_take(request, &reply, driver) {
+            let _ = reply.try_send(Reply::Refused(refusal));
+        }
+    }
+
+    fn try_take(&mut self, request: Request, reply: &mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
+        match request {
+            Request::Status { services, tree, .. } => {
+                let services = known(services, driver.stack())?;
+                let _ = reply.try_send(Reply::Snapshot(Box::new(self.snapshot(&services, tree, driver))));
+            }
+            Request::Start { .. } if self.leaving => return Err(Refusal::ShuttingDown),
+            Request::Start { services, mode, replace } => {
+                self.reload(driver)?;
+                let services = known(services, driver.stack())?;
+                self.start(services, mode, replace, reply.clone(), driver);
+            }
+            Request::Stop { services, kill, timeout_seconds } => {
+                let services = known(services, driver.stack())?;
+                self.stop(services, kill, timeout_seconds, reply.clone(), driver);
+            }
+            Request::Shutdown { kill, timeout_seconds } => {
+                self.leaving = true;
+                self.last_words.push(reply.clone());
+                let services = known(Vec::new(), driver.stack())?;
+                self.stop(services, kill, timeout_seconds, reply.clone(), driver);
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM: everything is stopped, then devstack leaves; a second one kills.
+    pub fn terminate(&mut self, driver: &mut Driver<LinuxOs>) {
+        let services: Vec<ServiceName> = driver.stack().slots().keys().cloned().collect();
+        let kill = std::mem::replace(&mut self.leaving, true);
+        driver.handle([Event::Command(Command::Stop { services, kill, timeout: None })]);
+    }
+
+    /// The configuration on disk is the only source of what may run.
+    fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
+        let project = config::load(&self.location).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
+        let project = Arc::new(project);
+        driver.os_mut().project = project.clone();
+        driver.configure(&project.services);
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        services: Vec<ServiceName>,
+        mode: StartMode,
+        replace: bool,
+        reply: mpsc::Sender<Reply>,
+        driver: &mut Driver<LinuxOs>,
+    ) {
+        let all = driver.stack().with_dependencies(&services);
+        self.begin(Pending::new(Goal::Up, services.clone(), all, reply), Command::Start { services, mode, replace }, driver);
+    }
+
+    fn stop(
+        &mut self,
+        services: Vec<ServiceName>,
+        kill: bool,
+        timeout: Option<f64>,
+        reply: mpsc::Sender<Reply>,
+        driver: &mut Driver<LinuxOs>,
+    ) {
+        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        self.begin(Pending::new(Goal::Down, services.clone(), [], reply), Command::Stop { services, kill, timeout }, driver);
+    }
+
+    /// Earlier notices belong to earlier requests; what the command itself causes belongs to this one too.
+    fn begin(&mut self, pending: Pending, command: Command, driver: &mut Driver<LinuxOs>) {
+        let earlier = std::mem::take(&mut driver.os_mut().notices);
+        self.tracker.tell(&earlier, driver.stack());
+        self.tracker.add(pending);
+        driver.handle([Event::Command(command)]);
+    }
+
+    pub fn tell(&mut self, notices: &[(ServiceName, Notice)], stack: &Stack) {
+        self.tracker.tell(notices, stack);
+    }
+
+    fn snapshot(&self, services: &[ServiceName], tree: bool, driver: &mut Driver<LinuxOs>) -> Snapshot {
+        let now = driver.os().now();
+        let mut usages = BTreeMap::new();
+        for run in driver.os_mut().runs.values_mut() {
+            if services.contains(&run.service.name)
+                && let Some(usage) = view::measure(run, now.boot)
+            {
+                usages.insert(run.service.name.clone(), usage);
+            }
+        }
+        let stack = driver.stack();
+        let project = &driver.os().project;
+        let view = |name: &ServiceName| {
+            let usage = usages.get(name);
+            let mut view = view::service(project, stack, name, stack.slot(name)?, usage, now);
+            if tree {
+                view.tree = usage.map(|usage| view::processes(usage, now.boot)).unwrap_or_default();
+            }
+            Some(view)
+        };
+        Snapshot {
+            project: ProjectView { name: project.name.clone(), root: project.root.display().to_string() },
+            supervisor: Some(self.supervisor_view(now)),
+            services: services.iter().filter_map(view).collect(),
+        }
+    }
+
+    fn supervisor_view(&self, now: Now) -> SupervisorView {
+        let pid = std::process::id().cast_signed();
+        let resident = procfs::rss_bytes(pid).unwrap_or_default() as f64 / 1_048_576.0;
+        let uptime_seconds = now.boot.since(self.started.boot).as_secs_f64();
+        SupervisorView { pid, version: env!("CARGO_PKG_VERSION").to_owned(), uptime_seconds, memory_mb: (resident * 10.0).round() / 10.0 }
+    }
+
+    /// Everything was asked to stop, and is at rest.
+    pub fn may_leave(&self, stack: &Stack) -> bool {
+        self.leaving && stack.slots().values().all(|slot| slot.state == State::Stopped)
+    }
+
+    /// Waits until the last answers are taken.
+    pub async fn farewell(&mut self) {
+        for reply in self.last_words.drain(..) {
+            let _ = tokio::time::timeout(FAREWELL, reply.closed()).await;
+        }
+    }
+}
+
+/// # Errors
+/// When one of them is not in the configuration. None named: all of them.
+fn known(services: Vec<ServiceName>, stack: &Stack) -> Result<Vec<ServiceName>, Refusal> {
+    if let Some(service) = services.iter().find(|service| stack.slot(service).is_none()) {
+        return Err(Refusal::NoSuchService { service: service.clone() });
+    }
+    Ok(if services.is_empty() { stack.slots().keys().cloned().collect() } else { services })
+}

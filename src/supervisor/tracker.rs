@@ -1,0 +1,168 @@
+//! Who waits for what: turns notices into the progress and the outcome of each open request.
+
+use super::view;
+use crate::control::protocol::{Ending, Outcome, Reply, Step, Update};
+use crate::engine::{Notice, Stack, State};
+use crate::model::{Reason, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+
+/// What somebody wants to come true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    Up,
+    Down,
+}
+
+/// One request that is not answered yet.
+pub struct Pending {
+    goal: Goal,
+    reply: mpsc::Sender<Reply>,
+    /// Named in the request; the others are dependencies, told only when they fail.
+    named: BTreeSet<ServiceName>,
+    open: BTreeSet<ServiceName>,
+    outcomes: BTreeMap<ServiceName, Ending>,
+    /// Something was heard of them since the request came.
+    heard: BTreeSet<ServiceName>,
+}
+
+impl Pending {
+    pub fn new(
+        goal: Goal,
+        named: impl IntoIterator<Item = ServiceName>,
+        all: impl IntoIterator<Item = ServiceName>,
+        reply: mpsc::Sender<Reply>,
+    ) -> Self {
+        let named: BTreeSet<ServiceName> = named.into_iter().collect();
+        let open = all.into_iter().chain(named.iter().cloned()).collect();
+        Self { goal, reply, named, open, outcomes: BTreeMap::new(), heard: BTreeSet::new() }
+    }
+
+    fn hear(&mut self, service: &ServiceName, notice: &Notice, stack: &Stack) {
+        if !self.open.contains(service) {
+            return;
+        }
+        self.heard.insert(service.clone());
+        if let Some(step) = step(notice) {
+            self.tell(service, step);
+        }
+        let ending = match self.goal {
+            Goal::Up => ending_of_start(notice, || stack.slot(service).map(|slot| view::wanted(&slot.spec)).unwrap_or_default()),
+            Goal::Down => ending_of_stop(notice),
+        };
+        if let Some(ending) = ending {
+            self.decide(service.clone(), ending);
+        }
+    }
+
+    /// A client that reads too slowly misses progress, never the outcome.
+    fn tell(&self, service: &ServiceName, step: Step) {
+        let _ = self.reply.try_send(Reply::Update(Update { service: service.clone(), step }));
+    }
+
+    fn decide(&mut self, service: ServiceName, ending: Ending) {
+        self.open.remove(&service);
+        if self.named.contains(&service) || !ending.is_success() {
+            self.tell(&service, Step::Ended(Outcome { service: service.clone(), result: ending.clone() }));
+            self.outcomes.insert(service, ending);
+        }
+    }
+
+    /// What was so already when the request came, and who can no longer hope.
+    fn review(&mut self, stack: &Stack) {
+        for service in self.open.clone() {
+            let Some(slot) = stack.slot(&service) else {
+                self.decide(service, Ending::AlreadyStopped);
+                continue;
+            };
+            let quiet = !self.heard.contains(&service);
+            let pid = slot.process.as_ref().map(|process| process.main.pid);
+            match (self.goal, &slot.state) {
+                (Goal::Up, State::Running { .. }) if quiet && !slot.is_going_down() => {
+                    self.decide(service, Ending::AlreadyRunning { pid: pid.unwrap_or_default() });
+                }
+                (Goal::Up, State::Starting { late_at: None, .. }) if quiet => {
+                    let seconds = slot.spec.ready.timeout.as_secs_f64();
+                    let log_offset = slot.process.as_ref().map_or(0, |process| process.log_offset);
+                    let wanted = view::wanted(&slot.spec);
+                    self.decide(service, Ending::NotReady { pid: pid.unwrap_or_default(), seconds, wanted, log_offset });
+                }
+                (Goal::Down, State::Stopped) if quiet => self.decide(service, Ending::AlreadyStopped),
+                (Goal::Up, State::Waiting) => {
+                    let blockers = stack.blockers(&service);
+                    if !blockers.is_empty() && blockers.iter().all(|blocker| !self.open.contains(blocker)) {
+                        self.decide(service, Ending::Blocked { by: blockers });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Tracker {
+    pending: Vec<Pending>,
+}
+
+impl Tracker {
+    pub fn add(&mut self, pending: Pending) {
+        self.pending.push(pending);
+    }
+
+    /// Passes on what happened, and answers every request that is decided by it.
+    pub fn tell(&mut self, notices: &[(ServiceName, Notice)], stack: &Stack) {
+        for pending in &mut self.pending {
+            for (service, notice) in notices {
+                pending.hear(service, notice, stack);
+            }
+            pending.review(stack);
+        }
+        for done in self.pending.extract_if(.., |pending| pending.open.is_empty()) {
+            let outcomes = done.outcomes.into_iter().map(|(service, result)| Outcome { service, result }).collect();
+            let reply = done.reply;
+            tokio::task::spawn_local(async move {
+                let _ = reply.send(Reply::Done { outcomes }).await;
+            });
+        }
+    }
+}
+
+fn step(notice: &Notice) -> Option<Step> {
+    Some(match notice {
+        Notice::SettingUp { command } if !command.is_empty() => Step::SettingUp { command: command.clone() },
+        Notice::WaitingFor(services) => Step::WaitingFor { services: services.clone() },
+        Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
+        Notice::Starting { main, .. } => Step::Starting { pid: Some(main.pid) },
+        Notice::Stopping { why: Reason::Unhealthy, .. } => Step::Replacing { reason: Reason::Unhealthy.word().to_owned() },
+        Notice::Stopping { .. } => Step::Stopping,
+        Notice::Killing { .. } => Step::Killing,
+        _ => return None,
+    })
+}
+
+fn ending_of_start(notice: &Notice, wanted: impl FnOnce() -> String) -> Option<Ending> {
+    Some(match notice {
+        Notice::Ready { main, seconds, .. } => Ending::Started { pid: main.pid, seconds: *seconds },
+        Notice::Present => Ending::Present,
+        Notice::Late { main, seconds, log_offset, .. } => {
+            Ending::NotReady { pid: main.pid, seconds: *seconds, wanted: wanted(), log_offset: *log_offset }
+        }
+        Notice::Ended { run, exit, reason, was_ready: false, log_offset } if !reason.is_planned() => {
+            Ending::Died { exit: exit.clone(), run: *run, log_offset: *log_offset }
+        }
+        Notice::Refused(cause) | Notice::Failed(cause) => Ending::Refused { message: cause.message.clone(), hint: cause.hint.clone() },
+        Notice::Stopped { .. } => Ending::Superseded,
+        Notice::Stuck { survivors } => Ending::Survived { survivors: survivors.clone() },
+        _ => return None,
+    })
+}
+
+fn ending_of_stop(notice: &Notice) -> Option<Ending> {
+    Some(match notice {
+        Notice::Stopped { exit } => Ending::Stopped { exit: exit.clone() },
+        Notice::Starting { .. } => Ending::Superseded,
+        Notice::Stuck { survivors } => Ending::Survived { survivors: survivors.clone() },
+        _ => return None,
+    })
+}

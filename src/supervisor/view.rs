@@ -1,0 +1,158 @@
+//! What status shows: the stack's states with what was measured beside them.
+
+use super::run::Run;
+use super::set;
+use crate::control::{HealthView, LastExitView, Limits, ProcessView, ServiceView};
+use crate::engine::{Now, Slot, Stack, State};
+use crate::model::{BootTime, Probe, Project, ReadyWhen, Service, ServiceName};
+use crate::sys::procfs::{self, Stat};
+
+const MIB: f64 = 1_048_576.0;
+
+/// Of one service. `run`: what the shell holds for it, if it runs.
+pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot, usage: Option<&Usage>, now: Now) -> ServiceView {
+    let spec = &slot.spec;
+    let process = slot.process.as_ref();
+    let uptime = process.map(|process| now.boot.since(process.spawned_at).as_secs_f64());
+    let recycle_at = match slot.state {
+        State::Running { recycle_at, .. } => recycle_at,
+        _ => None,
+    };
+    ServiceView {
+        name: name.clone(),
+        state: slot.state.word(),
+        ready: slot.state.is_ready(),
+        health: health(slot, now),
+        pid: process.map(|process| process.main.pid),
+        run_id: slot.state.run().filter(|_| process.is_some()),
+        started_at: process.map(|process| process.started_at),
+        uptime_seconds: uptime.map(tenth),
+        remaining_seconds: recycle_at.map(|at| tenth(at.since(now.boot).as_secs_f64())),
+        restarts: slot.history.restarts,
+        last_exit: slot.last_exit.as_ref().map(LastExitView::from),
+        cpu_percent: usage.map(|usage| tenth(usage.cpu_percent)),
+        memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),
+        processes: usage.map_or(0, |usage| u32::try_from(usage.tree.len()).unwrap_or(u32::MAX)),
+        limits: limits(spec),
+        ports: spec.ports.clone(),
+        log_file: spec.log_file.strip_prefix(&project.root).unwrap_or(&spec.log_file).display().to_string(),
+        strays: 0,
+        detail: detail(stack, name, slot, now),
+        external: spec.external,
+        tree: Vec::new(),
+    }
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn limits(spec: &Service) -> Limits {
+    Limits {
+        max_runtime_hours: spec.max_runtime.map(|longest| longest.as_secs_f64() / 3600.0),
+        memory_limit_mb: spec.memory_limit.map(|bytes| bytes as f64 / MIB),
+        cpu_limit_percent: spec.cpu_limit,
+    }
+}
+
+fn health(slot: &Slot, now: Now) -> HealthView {
+    let last = slot.health.last.as_ref();
+    let (status, reason) = match (&slot.state, last) {
+        (State::Present, _) => ("healthy", "healthy"),
+        (State::Running { .. }, Some(probed)) if probed.passed => ("healthy", probed.reason.as_str()),
+        (State::Running { .. }, Some(probed)) if slot.is_unhealthy() => ("unhealthy", probed.reason.as_str()),
+        // A single failure is not yet a verdict; what it said is shown all the same.
+        (State::Running { .. }, Some(probed)) => ("slow", probed.reason.as_str()),
+        (State::Running { .. }, None) if slot.spec.health.is_some() => ("starting", "not_checked_yet"),
+        (State::Running { .. }, None) => ("healthy", "healthy"),
+        (State::Starting { late_at: None, .. }, _) => ("unhealthy", "not_ready_in_time"),
+        (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting, _) => {
+            ("starting", "not_ready")
+        }
+        (State::Stopping { .. } | State::Killing { .. } | State::Draining { .. }, _) => ("stopping", "shutdown_requested"),
+        (State::Stopped, _) => ("stopped", "not_running"),
+        (State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => ("dead", "not_running"),
+    };
+    let seen = last.filter(|_| slot.process.is_some());
+    HealthView {
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        checked_at: if slot.process.is_some() { Some(seen.map_or(now.wall, |probed| probed.at)) } else { None },
+        latency_ms: seen.map(|probed| (probed.latency.as_secs_f64() * 10_000.0).round() / 10.0),
+    }
+}
+
+fn detail(stack: &Stack, name: &ServiceName, slot: &Slot, now: Now) -> Option<String> {
+    match &slot.state {
+        State::Waiting => {
+            let blockers: Vec<String> = stack.blockers(name).iter().map(ToString::to_string).collect();
+            Some(format!("waits for {}", blockers.join(", ")))
+        }
+        State::SettingUp { .. } => Some("its set-up runs".to_owned()),
+        State::Starting { .. } => Some(format!("waits until {}", wanted(&slot.spec))),
+        State::Backoff { start_at } => Some(format!("starts again in {:.1} s", start_at.since(now.boot).as_secs_f64())),
+        State::Failed { cause } => Some(cause.message.clone()),
+        State::Stuck { survivors, .. } => {
+            let named: Vec<String> = survivors.iter().map(|(pid, state)| format!("pid {pid} ({state})")).collect();
+            Some(format!("survived SIGKILL: {}", named.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+/// What a service is waited for, as the rest of a sentence.
+pub fn wanted(service: &Service) -> String {
+    match &service.ready.when {
+        ReadyWhen::Probe(Probe::Http(url)) => format!("{url} answers"),
+        ReadyWhen::Probe(Probe::Tcp(address)) => format!("{address} accepts a connection"),
+        ReadyWhen::Probe(Probe::Exec(command)) => format!("`{}` succeeds", command.join(" ")),
+        ReadyWhen::Log(pattern) => format!("its log has a line that matches {pattern:?}"),
+        ReadyWhen::Notify => "it says READY=1".to_owned(),
+        ReadyWhen::Delay(delay) => format!("it has lived for {} s", delay.as_secs_f64()),
+    }
+}
+
+/// What a run's tree uses.
+pub struct Usage {
+    pub tree: Vec<Stat>,
+    pub memory_bytes: u64,
+    pub cpu_percent: f64,
+}
+
+/// Reads the tree of a run; the share of a core is the mean since the last reading, at first since its start.
+pub fn measure(run: &mut Run, now: BootTime) -> Option<Usage> {
+    let main = run.main()?;
+    let tree = set::tree(main.pid);
+    if tree.first().is_none_or(|first| first.start_ticks != main.start_ticks) {
+        return None;
+    }
+    let seconds = tree.iter().map(cpu_seconds).sum::<f64>();
+    let (before, since) = run.sampled.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
+    let elapsed = now.since(since).as_secs_f64();
+    let cpu_percent = if elapsed > 0.0 { ((seconds - before) / elapsed * 100.0).max(0.0) } else { 0.0 };
+    run.sampled = Some((seconds, now));
+    Some(Usage { memory_bytes: tree.iter().map(Stat::rss_bytes).sum(), cpu_percent, tree })
+}
+
+/// Children that ended are counted by whoever waited for them.
+fn cpu_seconds(stat: &Stat) -> f64 {
+    procfs::started_at(stat.utime + stat.stime + stat.cutime + stat.cstime).as_nanos() as f64 / 1e9
+}
+
+/// The processes of a tree for a person, parents before children.
+pub fn processes(usage: &Usage, now: BootTime) -> Vec<ProcessView> {
+    let main = usage.tree.first().map(|stat| stat.pid);
+    let view = |stat: &Stat| {
+        let argv = procfs::argv(stat.pid).unwrap_or_default();
+        let command = argv.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
+        ProcessView {
+            pid: stat.pid,
+            ppid: stat.ppid,
+            role: if Some(stat.pid) == main { "main".to_owned() } else { crate::cleanup::role_of(&argv).word().to_owned() },
+            command,
+            memory_mb: tenth(stat.rss_bytes() as f64 / MIB),
+            uptime_seconds: tenth(now.since(procfs::started_at(stat.start_ticks)).as_secs_f64()),
+        }
+    };
+    usage.tree.iter().map(view).collect()
+}
