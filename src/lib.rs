@@ -4,3 +4,4 @@ pub mod cli;
 pub mod control;
 pub mod engine;
 pub mod model;
+pub mod sys;

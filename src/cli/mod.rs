@@ -4,6 +4,8 @@
 
 mod error;
 pub mod exit_code;
+pub mod output;
+pub mod status;
 mod style;
 
 pub use error::Error;
