@@ -4,6 +4,7 @@
 
 mod error;
 pub mod exit_code;
+pub mod logs;
 pub mod output;
 pub mod status;
 mod style;

@@ -48,3 +48,22 @@ pub fn data_start(file: &File) -> u64 {
 fn refused(kind: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("is {kind}; a log must be a plain file"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_files_are_opened_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).expect("link");
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        for (path, said) in [(link.as_path(), "a symbolic link"), (&fifo, "a named pipe"), (folder.path(), "a folder")] {
+            let error = open(path).expect_err("refused").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(open(Path::new("/dev/null")).is_err());
+    }
+}

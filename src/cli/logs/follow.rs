@@ -1,0 +1,338 @@
+//! What is appended to logs, through every way in which a log is rotated.
+//!
+//! A file is followed by what was read of it, not by its length alone: the last bytes read must still stand before the place
+//! to go on from. That tells a file that grew from one that was emptied and filled again, and finds the place in one whose
+//! head was cut off while it was being written.
+
+use super::{Error, is_missing, tail, unreadable};
+use crate::sys::logfile::{self, FileId};
+use crate::sys::watch::{Changes, FolderWatch};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Read of one log before the others have their turn.
+const TURN: u64 = 1 << 20;
+const BLOCK: usize = 64 * 1024;
+const ANCHOR: usize = 256;
+/// Rotation cuts off whole blocks of a file system, and this divides every block size.
+const ALIGNMENT: u64 = 4096;
+/// Where the kernel grants no watch.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Something new about one log.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    Bytes(&'a [u8]),
+    /// What comes next does not continue what came before.
+    Restarted,
+}
+
+/// Any number of logs, there or not there yet. Never blocks: wait for [`Follower::watched`], at most [`Follower::patience`].
+#[derive(Debug)]
+pub struct Follower {
+    files: Vec<Followed>,
+    watch: Option<FolderWatch>,
+    /// Everything is looked at once before the first wait.
+    fresh: bool,
+}
+
+impl Follower {
+    /// From the beginning of each, unless [`Follower::resume`] says otherwise.
+    pub fn new(paths: &[PathBuf]) -> Self {
+        let watch = FolderWatch::new().ok();
+        let files = paths.iter().map(|path| Followed::new(path)).collect();
+        let mut follower = Self { files, watch, fresh: true };
+        follower.watch_folders();
+        follower
+    }
+
+    /// From what is there now on, and from the beginning of what is not there yet.
+    pub fn from_now(paths: &[PathBuf]) -> Self {
+        let mut follower = Self::new(paths);
+        for (index, path) in paths.iter().enumerate() {
+            if let Ok((file, id)) = logfile::open(path) {
+                let end = file.metadata().map_or(0, |metadata| metadata.len());
+                follower.resume(index, file, id, end);
+            }
+        }
+        follower
+    }
+
+    /// Goes on with the log at `index` of the paths from `offset` of this open file.
+    pub fn resume(&mut self, index: usize, file: File, id: FileId, offset: u64) {
+        self.files[index].current = Some(Reader::new(file, id, offset));
+    }
+
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How long to wait at most before the next [`Follower::read`].
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.watch {
+            _ if self.files.iter().any(|file| file.more) => Some(Duration::ZERO),
+            Some(_) => None,
+            None => Some(LOOK_AGAIN),
+        }
+    }
+
+    /// Everything new since the last call, or a turn's worth of it, with the place of its log among the paths.
+    ///
+    /// # Errors
+    /// What `each` fails with; when a log can no longer be read, or something other than a plain file took its place.
+    pub fn read(&mut self, each: &mut dyn FnMut(usize, News<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let changes = self.watch.as_ref().and_then(|watch| watch.changes().ok()).unwrap_or(Changes::Anything);
+        let changes = if std::mem::take(&mut self.fresh) { Changes::Anything } else { changes };
+        if changes == Changes::Anything {
+            self.watch_folders();
+        }
+        for (index, file) in self.files.iter_mut().enumerate() {
+            let concerned = match &changes {
+                Changes::Anything => true,
+                Changes::Named(names) => names.contains(&file.name) || file.previous.is_some() || file.more,
+            };
+            if concerned {
+                file.read(&mut |news| each(index, news))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn watch_folders(&mut self) {
+        let folders: BTreeSet<&Path> = self.files.iter().filter_map(|file| file.path.parent()).collect();
+        if let Some(watch) = &self.watch
+            && !folders.into_iter().all(|folder| watch.add(folder).is_ok())
+        {
+            self.watch = None;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Followed {
+    path: PathBuf,
+    name: OsString,
+    current: Option<Reader>,
+    /// Renamed away, yet its worker writes to it until it is restarted.
+    previous: Option<Reader>,
+    more: bool,
+}
+
+type Each<'a> = &'a mut dyn FnMut(News<'_>) -> Result<(), Error>;
+
+impl Followed {
+    fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        Self { path: path.to_owned(), name, current: None, previous: None, more: false }
+    }
+
+    fn read(&mut self, each: Each<'_>) -> Result<(), Error> {
+        let failed = |error: io::Error| unreadable(&self.path, &error);
+        self.more = false;
+        if let Some(previous) = &mut self.previous {
+            self.more |= previous.read(each, failed)?;
+        }
+        if let Some(current) = &mut self.current {
+            // Looked at first: what is written before it was renamed is then read before the file that took its name.
+            let now = logfile::id_at(&self.path);
+            self.more |= current.read(each, failed)?;
+            if self.more || now.map_or(true, |now| now == current.id) {
+                return Ok(());
+            }
+        }
+        match logfile::open(&self.path) {
+            Ok((file, id)) => {
+                let mut next = Reader::new(file, id, 0);
+                if let Some(before) = self.current.take() {
+                    self.previous = Some(before);
+                    each(News::Restarted)?;
+                }
+                self.more |= next.read(each, failed)?;
+                self.current = Some(next);
+                Ok(())
+            }
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    file: File,
+    id: FileId,
+    offset: u64,
+    /// The last bytes before `offset`.
+    anchor: Vec<u8>,
+}
+
+impl Reader {
+    fn new(file: File, id: FileId, offset: u64) -> Self {
+        let length = offset.min(ANCHOR as u64);
+        let mut anchor = vec![0; length as usize];
+        if file.read_exact_at(&mut anchor, offset - length).is_err() {
+            anchor.clear();
+        }
+        Self { file, id, offset, anchor }
+    }
+
+    /// Whether there is more than one turn's worth.
+    fn read(&mut self, each: Each<'_>, failed: impl Fn(io::Error) -> Error) -> Result<bool, Error> {
+        let size = self.file.metadata().map_err(&failed)?.len();
+        if size == self.offset {
+            return Ok(false);
+        }
+        if size < self.offset || !self.stands(self.offset, true) {
+            match self.moved_to(size) {
+                Some(offset) => self.offset = offset,
+                None => {
+                    each(News::Restarted)?;
+                    *self = Self { offset: 0, anchor: Vec::new(), file: self.file.try_clone().map_err(&failed)?, id: self.id };
+                }
+            }
+        }
+        if self.offset == 0 {
+            self.offset = tail::written_from(&self.file, 0, size).map_err(&failed)?;
+        }
+        let mut block = vec![0; BLOCK];
+        let turn_ends = self.offset + TURN;
+        while self.offset < turn_ends {
+            let count = self.file.read_at(&mut block, self.offset).map_err(&failed)?;
+            if count == 0 {
+                return Ok(false);
+            }
+            self.offset += count as u64;
+            self.remember(&block[..count]);
+            each(News::Bytes(&block[..count]))?;
+        }
+        Ok(true)
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        self.anchor.extend_from_slice(&bytes[bytes.len().saturating_sub(ANCHOR)..]);
+        self.anchor.drain(..self.anchor.len().saturating_sub(ANCHOR));
+    }
+
+    /// Whether the last bytes read stand before `offset`; `punched`: or a hole where a rotation punched them out.
+    fn stands(&self, offset: u64, punched: bool) -> bool {
+        let Some(start) = offset.checked_sub(self.anchor.len() as u64) else { return false };
+        let mut found = [0; ANCHOR];
+        let found = &mut found[..self.anchor.len()];
+        let read = self.file.read_exact_at(found, start).is_ok();
+        read && found.iter().zip(&self.anchor).all(|(found, wanted)| found == wanted || (punched && *found == 0))
+    }
+
+    /// Where to go on after whole blocks were cut off the head; `None` when this is another text altogether.
+    fn moved_to(&self, size: u64) -> Option<u64> {
+        if self.anchor.len() < ANCHOR {
+            return None;
+        }
+        let least_cut = self.offset.saturating_sub(size).div_ceil(ALIGNMENT).max(1);
+        (least_cut..=self.offset / ALIGNMENT).map(|blocks| self.offset - blocks * ALIGNMENT).find(|&offset| self.stands(offset, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        follower: Follower,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("folder");
+            let follower = Follower::new(&[folder.path().join("logs/x.log")]);
+            Self { folder, follower }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join("logs").join(name)
+        }
+
+        fn append(&self, name: &str, text: &str) {
+            std::fs::create_dir_all(self.path("")).expect("folder");
+            let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).expect("open");
+            file.write_all(text.as_bytes()).expect("write");
+        }
+
+        /// What the kernel announces, not what is there: a change without a wake-up would be missed by a real follower.
+        fn news(&mut self) -> String {
+            let mut seen = String::new();
+            let read = self.follower.read(&mut |_, news| {
+                match news {
+                    News::Bytes(bytes) => seen.push_str(&String::from_utf8_lossy(bytes)),
+                    News::Restarted => seen.push('|'),
+                }
+                Ok(())
+            });
+            read.expect("read");
+            seen
+        }
+    }
+
+    #[test]
+    fn a_log_is_waited_for_and_followed_through_every_rotation() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.news(), "");
+        scene.append("x.log", "one\n");
+        assert_eq!(scene.news(), "one\n");
+        scene.append("x.log", "two\n");
+        assert_eq!(scene.news(), "two\n");
+
+        std::fs::rename(scene.path("x.log"), scene.path("x.log.1")).expect("rename");
+        scene.append("x.log.1", "late\n");
+        assert_eq!(scene.news(), "late\n");
+        scene.append("x.log", "three\n");
+        assert_eq!(scene.news(), "|three\n");
+        scene.append("x.log.1", "very late\n");
+        assert_eq!(scene.news(), "very late\n");
+
+        OpenOptions::new().write(true).truncate(true).open(scene.path("x.log")).expect("truncate");
+        scene.append("x.log", "4\n");
+        assert_eq!(scene.news(), "|4\n");
+        OpenOptions::new().write(true).truncate(true).open(scene.path("x.log")).expect("truncate");
+        scene.append("x.log", "longer than before\n");
+        assert_eq!(scene.news(), "|longer than before\n");
+
+        std::fs::remove_dir_all(scene.path("")).expect("remove");
+        assert_eq!(scene.news(), "");
+        scene.append("x.log", "again\n");
+        assert_eq!(scene.news(), "|again\n");
+        scene.append("x.log", "and again\n");
+        assert_eq!(scene.news(), "and again\n");
+    }
+
+    #[test]
+    fn a_head_that_is_cut_off_repeats_and_loses_nothing() {
+        let mut scene = Scene::new();
+        let numbered: String = (0..5000).map(|line| format!("line {line:06}\n")).collect();
+        scene.append("x.log", &numbered);
+        assert_eq!(scene.news(), numbered);
+        // What FALLOC_FL_COLLAPSE_RANGE leaves, on any file system.
+        let cut = [&numbered.as_bytes()[8 * 4096..], b"more\n"].concat();
+        std::fs::write(scene.path("x.log"), &cut).expect("write");
+        assert_eq!(scene.news(), "more\n");
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_log_is_not_followed_blindly() {
+        let mut scene = Scene::new();
+        scene.append("x.log", "one\n");
+        scene.news();
+        std::fs::remove_file(scene.path("x.log")).expect("remove");
+        std::os::unix::fs::symlink("/etc/passwd", scene.path("x.log")).expect("link");
+        let refused = scene.follower.read(&mut |_, _| Ok(())).expect_err("a link");
+        assert_eq!(refused.exit_code(), 1);
+    }
+}
