@@ -6,6 +6,7 @@ mod error;
 pub mod exit_code;
 pub mod logs;
 pub mod output;
+pub mod progress;
 pub mod status;
 mod style;
 
