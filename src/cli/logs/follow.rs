@@ -20,7 +20,7 @@ use std::time::Duration;
 const TURN: u64 = 1 << 20;
 const BLOCK: usize = 64 * 1024;
 const ANCHOR: usize = 256;
-/// Rotation cuts off whole blocks of a file system, and this divides every block size.
+/// Rotation in place cuts off multiples of this: the block size of common file systems, and never less than devstack's own.
 const ALIGNMENT: u64 = 4096;
 /// Where the kernel grants no watch.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -184,58 +184,67 @@ impl Reader {
 
     /// Whether there is more than one turn's worth.
     fn read(&mut self, each: Each<'_>, failed: impl Fn(io::Error) -> Error) -> Result<bool, Error> {
-        let size = self.file.metadata().map_err(&failed)?.len();
-        if size == self.offset {
+        if self.file.metadata().map_err(&failed)?.len() == self.offset {
             return Ok(false);
         }
-        if size < self.offset || !self.stands(self.offset, true) {
-            match self.moved_to(size) {
-                Some(offset) => self.offset = offset,
-                None => {
-                    each(News::Restarted)?;
-                    *self = Self { offset: 0, anchor: Vec::new(), file: self.file.try_clone().map_err(&failed)?, id: self.id };
-                }
-            }
-        }
         if self.offset == 0 {
-            self.offset = tail::written_from(&self.file, 0, size).map_err(&failed)?;
+            self.find_place().map_err(&failed)?;
         }
-        let mut block = vec![0; BLOCK];
-        let turn_ends = self.offset + TURN;
-        while self.offset < turn_ends {
-            let count = self.file.read_at(&mut block, self.offset).map_err(&failed)?;
-            if count == 0 {
+        let mut block = vec![0; ANCHOR + BLOCK];
+        let mut left = TURN;
+        while left > 0 {
+            let lead = self.anchor.len();
+            // In one read with what is new, or a rotation between two reads would go unnoticed.
+            let count = self.file.read_at(&mut block[..lead + BLOCK], self.offset - lead as u64).map_err(&failed)?;
+            let (before, new) = block[..count].split_at(lead.min(count));
+            if !continues(before, &self.anchor) {
+                if self.find_place().map_err(&failed)? {
+                    each(News::Restarted)?;
+                }
+                continue;
+            }
+            if new.is_empty() {
                 return Ok(false);
             }
-            self.offset += count as u64;
-            self.remember(&block[..count]);
-            each(News::Bytes(&block[..count]))?;
+            self.offset += new.len() as u64;
+            left = left.saturating_sub(new.len() as u64);
+            remember(&mut self.anchor, new);
+            each(News::Bytes(new))?;
         }
         Ok(true)
     }
-
-    fn remember(&mut self, bytes: &[u8]) {
-        self.anchor.extend_from_slice(&bytes[bytes.len().saturating_sub(ANCHOR)..]);
-        self.anchor.drain(..self.anchor.len().saturating_sub(ANCHOR));
-    }
-
-    /// Whether the last bytes read stand before `offset`; `punched`: or a hole where a rotation punched them out.
-    fn stands(&self, offset: u64, punched: bool) -> bool {
-        let Some(start) = offset.checked_sub(self.anchor.len() as u64) else { return false };
-        let mut found = [0; ANCHOR];
-        let found = &mut found[..self.anchor.len()];
-        let read = self.file.read_exact_at(found, start).is_ok();
-        read && found.iter().zip(&self.anchor).all(|(found, wanted)| found == wanted || (punched && *found == 0))
+    /// After its last bytes are not where they were. Whether it begins anew.
+    fn find_place(&mut self) -> io::Result<bool> {
+        let size = self.file.metadata()?.len();
+        if let Some(offset) = self.moved_to(size) {
+            self.offset = offset;
+            return Ok(false);
+        }
+        self.anchor.clear();
+        self.offset = tail::written_from(&self.file, 0, size)?;
+        Ok(true)
     }
 
     /// Where to go on after whole blocks were cut off the head; `None` when this is another text altogether.
     fn moved_to(&self, size: u64) -> Option<u64> {
-        if self.anchor.len() < ANCHOR {
-            return None;
-        }
+        let mut found = [0; ANCHOR];
+        let mut stands = |offset: u64| {
+            let start = offset.checked_sub(ANCHOR as u64);
+            start.is_some_and(|start| self.file.read_exact_at(&mut found, start).is_ok()) && found[..] == self.anchor
+        };
         let least_cut = self.offset.saturating_sub(size).div_ceil(ALIGNMENT).max(1);
-        (least_cut..=self.offset / ALIGNMENT).map(|blocks| self.offset - blocks * ALIGNMENT).find(|&offset| self.stands(offset, false))
+        (least_cut..=self.offset / ALIGNMENT).map(|blocks| self.offset - blocks * ALIGNMENT).find(|&offset| stands(offset))
     }
+}
+
+/// Whether the last bytes read still stand there, or a hole where a rotation punched them out.
+fn continues(found: &[u8], anchor: &[u8]) -> bool {
+    found.len() == anchor.len() && found.iter().zip(anchor).all(|(found, wanted)| found == wanted || *found == 0)
+}
+
+fn remember(anchor: &mut Vec<u8>, bytes: &[u8]) {
+    anchor.extend_from_slice(&bytes[bytes.len().saturating_sub(ANCHOR)..]);
+    anchor.drain(..anchor.len().saturating_sub(ANCHOR));
 }
 
 #[cfg(test)]

@@ -41,9 +41,10 @@ pub fn run(
     loop {
         let layout = Layout::of_stdout();
         let text = render(&snapshot, layout);
+        let heading = heading(&snapshot, layout);
         let picture = match &screen {
-            Some(_) => frame(&heading(&snapshot, layout), &text, usize::from(terminal.size().0)),
-            None => text,
+            Some(_) => frame(&heading, &text, usize::from(terminal.size().0)),
+            None => format!("{heading}\n{text}\n"),
         };
         output.write(picture.as_bytes())?;
         match pause(&events, &output, &mut screen, next)? {

@@ -67,7 +67,7 @@ fn latency(ms: f64) -> String {
     }
 }
 
-/// `crashed (SIGKILL) 2m 3s ago`.
+/// `crashed (SIGKILL) 2m ago`: the larger unit is enough.
 pub fn last_exit(last: &LastExitView, now: Timestamp) -> String {
     let how = match (last.signal, last.code) {
         (Some(signal), _) => format!(" ({signal})"),
@@ -76,7 +76,8 @@ pub fn last_exit(last: &LastExitView, now: Timestamp) -> String {
     };
     // A clock that was set back must not show a negative age.
     let ago = now.duration_since(last.at).as_secs().max(0);
-    format!("{}{how} {} ago", last.reason, duration(ago as f64))
+    let age = duration(ago as f64);
+    format!("{}{how} {} ago", last.reason, age.split(' ').next().unwrap_or(&age))
 }
 
 #[cfg(test)]
@@ -128,7 +129,7 @@ mod tests {
             at: at.parse().expect("a timestamp"),
         };
         let kill = Signal::from_number(9);
-        assert_eq!(last_exit(&last(None, kill, "2025-11-19T10:28:00Z"), now), "crashed (SIGKILL) 2m ago");
+        assert_eq!(last_exit(&last(None, kill, "2025-11-19T10:27:10Z"), now), "crashed (SIGKILL) 2m ago");
         assert_eq!(last_exit(&last(Some(3), None, "2025-11-19T11:30:00Z"), now), "crashed (status 3) 0s ago");
     }
 }
