@@ -5,6 +5,10 @@
 pub mod check;
 mod error;
 pub mod exit_code;
+pub mod logs;
+pub mod output;
+pub mod progress;
+pub mod status;
 mod style;
 
 pub use error::Error;

@@ -1,0 +1,63 @@
+//! Opening a log that a worker, or an attacker with the worker's rights, may have replaced by something else.
+
+use crate::model::FileId;
+use nix::fcntl::OFlag;
+use nix::unistd::{Whence, lseek};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// For reading. Never waits for the other end of a FIFO, never follows a link in the last place, and refuses all but plain files.
+pub fn open(path: &Path) -> io::Result<(File, FileId)> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == nix::errno::Errno::ELOOP as i32 => refused("a symbolic link"),
+        _ => error,
+    })?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        return Ok((file, FileId { dev: metadata.dev(), ino: metadata.ino() }));
+    }
+    let kind = metadata.file_type();
+    Err(refused(match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a named pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }))
+}
+
+/// Which file has this name now, without opening it.
+pub fn id_at(path: &Path) -> io::Result<FileId> {
+    let metadata = path.symlink_metadata()?;
+    Ok(FileId { dev: metadata.dev(), ino: metadata.ino() })
+}
+
+/// Where the first byte lies that is not in a hole: a rotation may have punched out the head.
+pub fn data_start(file: &File) -> u64 {
+    lseek(file, 0, Whence::SeekData).ok().and_then(|at| u64::try_from(at).ok()).unwrap_or(0)
+}
+
+fn refused(kind: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("is {kind}; a log must be a plain file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_files_are_opened_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).expect("link");
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        for (path, said) in [(link.as_path(), "a symbolic link"), (&fifo, "a named pipe"), (folder.path(), "a folder")] {
+            let error = open(path).expect_err("refused").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(open(Path::new("/dev/null")).is_err());
+    }
+}
