@@ -40,7 +40,12 @@ impl<'a> Paths<'a> {
         if self.stays(&path) {
             return Some(path);
         }
-        faults.add(leads_out(name, &path).at(span));
+        let loops = path.canonicalize().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+        let problem = match loops {
+            true => Problem::new(format!("`{name}` goes through a link that leads nowhere: {}", path.display())).hint("repair the link"),
+            false => leads_out(name, &path),
+        };
+        faults.add(problem.at(span));
         None
     }
 

@@ -47,6 +47,10 @@ fn text<R: Read>(node: &Node, name: &str, faults: &mut Faults, check: impl Fn(&s
         return None;
     };
     let text = String::read(node, name, faults)?;
+    if text.contains('@') {
+        // A password, by mistake; the error will show its line.
+        faults.secrets.push(node.span.clone());
+    }
     match check(&text) {
         Ok(()) => Some(text),
         Err(Refusal(cause, hint)) => {
@@ -120,7 +124,7 @@ fn check_port(port: &str) -> Result<(), Refusal> {
 
 impl Read for Address {
     const WHAT: &'static str = "an address \"host:port\"";
-    const EXAMPLE: &'static str = "{} = \"127.0.0.1:5432\"";
+    const EXAMPLE: &'static str = "{} = \"127.0.0.1:9464\"";
     fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
         text::<Self>(node, name, faults, |text| {
             let (host, port) = text.rsplit_once(':').ok_or("is not an address \"host:port\"")?;

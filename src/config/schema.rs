@@ -3,7 +3,7 @@
 //! One declaration makes the reader, the list of expected keys in an error, and `completions/devstack.schema.json`.
 
 use super::probe::{Address, Pattern, Url};
-use super::read::{At, Element, Faults, Read, field, unknown_keys};
+use super::read::{At, Faults, Read, field, unknown_keys};
 use super::tree::{Node, Value};
 use super::value::{Argv, Choice, Count, EnvFiles, Environment, Hours, MaybePort, Megabytes, Percent, Port, Seconds, Venv};
 use crate::model::{KillMode, RestartPolicy, Signal};
@@ -252,11 +252,6 @@ impl Read for Health {
             }
         }
     }
-}
-
-impl Element for Argv {
-    const LIST: &'static str = "a list of commands";
-    const LIST_EXAMPLE: &'static str = "{} = [[\"make\"]]";
 }
 
 /// What is missing in the service is taken from `[defaults]`.

@@ -89,7 +89,8 @@ fn quantity<R: Read, T>(
         Value::Float(value) => match value.parse::<f64>() {
             Ok(value) if !value.is_nan() => number(value),
             _ => {
-                faults.add(Problem::new(format!("`{name}` is not a number")).at(&node.span));
+                let problem = Problem::new(format!("`{name}` is not a number")).at(&node.span);
+                faults.add(problem.hint(format!("for instance {}", R::EXAMPLE.replace("{}", name))));
                 return None;
             }
         },
@@ -112,7 +113,7 @@ fn bad_quantity<R: Read>(node: &Node, name: &str, error: &BadQuantity) -> Proble
         (BadQuantity::Duration, Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
             Some(format!("a unit is missing: \"{0}s\", \"{0}m\" or \"{0}h\"", text.trim()))
         }
-        (BadQuantity::TooLarge, _) => Some(format!("for instance {}", R::EXAMPLE.replace("{}", name))),
+        (BadQuantity::TooLarge | BadQuantity::Negative, _) => Some(format!("for instance {}", R::EXAMPLE.replace("{}", name))),
         _ => None,
     };
     problem.at(&node.span).maybe_hint(hint)
@@ -158,7 +159,8 @@ fn whole<R: Read>(node: &Node, name: &str, faults: &mut Faults, least: i128, mos
     match &node.value {
         Value::Integer(Some(number)) if (least..=most).contains(number) => Some(*number),
         Value::Integer(_) | Value::Float(_) => {
-            faults.add(Problem::new(format!("`{name}` takes {what} from {least} to {most}")).at(&node.span));
+            let problem = Problem::new(format!("`{name}` takes {what} from {least} to {most}")).at(&node.span);
+            faults.add(problem.hint(format!("for instance {}", R::EXAMPLE.replace("{}", name))));
             None
         }
         _ => {
@@ -180,6 +182,13 @@ impl Read for Port {
 impl Element for Port {
     const LIST: &'static str = "a list of port numbers";
     const LIST_EXAMPLE: &'static str = "{} = [9091]";
+    fn written(value: &Value) -> Option<String> {
+        match value {
+            Value::Integer(Some(number)) => Some(number.to_string()),
+            Value::Integer(None) | Value::Float(_) => Some("9091".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 impl Read for MaybePort {
@@ -220,7 +229,13 @@ impl Read for String {
 
 impl Element for String {
     const LIST: &'static str = "a list of strings";
-    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]";
+    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]: text stands in quotes";
+    fn written(value: &Value) -> Option<String> {
+        match value {
+            Value::Text(text) => Some(format!("{text:?}")),
+            _ => None,
+        }
+    }
 }
 
 impl Read for bool {
@@ -289,7 +304,10 @@ impl Read for Environment {
 /// Never repeats the value.
 fn variable(node: &Node, key: &str, faults: &mut Faults) -> Option<String> {
     let problem = match &node.value {
-        Value::Text(text) if text.contains('\0') => Problem::new(format!("the value of `{key}` holds a NUL character")),
+        Value::Text(text) if text.contains('\0') => {
+            faults.add(Problem::new(format!("the value of `{key}` holds a NUL character")).at(&node.span).hint("remove \\u0000"));
+            return None;
+        }
         Value::Text(text) => return Some(text.clone()),
         Value::Integer(Some(number)) => return Some(number.to_string()),
         Value::Float(number) => return Some(number.clone()),
