@@ -3,9 +3,10 @@
 use super::error::Problem;
 use super::paths::{Paths, leads_out};
 use super::probe::{Address, Url};
+use super::quantities::Seconds;
 use super::read::{At, Faults};
 use super::schema::{self, Health, HealthTable};
-use super::value::{Argv, Count, Seconds};
+use super::value::{Argv, Count};
 use crate::model::{
     EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Probe, Ready, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal,
     StartLimit,

@@ -133,7 +133,8 @@ fn syntax(error: &toml::de::Error, text: &str, start: usize, tree: Option<&Table
         let problem = Problem::new(format!("`{name}` is defined twice")).marked(&span, "again here");
         return first.map_or(problem.clone(), |first| problem.marked(&first, "first here")).hint("keep one of them, or merge them");
     }
-    let colon = word.is_empty() && text[..end].ends_with(':') || word.starts_with(':');
+    let line = text.get(..end).unwrap_or_default().lines().next_back().unwrap_or_default();
+    let colon = line.contains(':') && !line.contains(['=', '"', '\'', '[']);
     let hint = SYNTAX_HINTS.iter().find(|(message, _)| error.message().starts_with(message)).map(|(_, hint)| *hint);
     let hint = if colon { Some("write key = value; a colon is YAML's") } else { hint };
     let message = error.message().trim_end_matches(", expected literal string");
