@@ -64,7 +64,7 @@ impl<'a> Paths<'a> {
         }
         let stays = match parent.canonicalize() {
             Ok(real) => real.starts_with(self.root),
-            Err(_) => self.stays(&parent.to_owned()),
+            Err(_) => self.stays(parent),
         };
         self.followed.insert(parent.to_owned(), stays);
         stays

@@ -83,6 +83,9 @@ pub fn parse(text: &str, start: usize) -> Parsed {
     Parsed { table: only_duplicates.then_some(table), problems, secrets }
 }
 
+/// Tables in one line that hold no secrets, so that a slip in them can be shown.
+const HARMLESS_TABLES: [&str; 6] = ["health", "hooks", "log_rotate", "ready", "setup", "start_limit"];
+
 /// Where the parser lost its way inside `env`, nothing tells a value from a key: what follows the first `=` is hidden.
 fn hidden_line(error: &toml::de::Error, text: &str, start: usize) -> Option<Span> {
     let mut at = error.span().map_or(text.len(), |span| span.start.min(text.len()));
@@ -99,7 +102,10 @@ fn hidden_line(error: &toml::de::Error, text: &str, start: usize) -> Option<Span
         table + env >= line || between.matches('{').count() > between.matches('}').count()
     });
     let equals = text[line..end].find('=')?;
-    (is_open || header.contains("env")).then_some(start + line + equals + 1..start + end)
+    // A table of which even the name is damaged may be `env`.
+    let key = text[line..line + equals].trim();
+    let is_table = text[line..end].contains(['{', '}']) && !HARMLESS_TABLES.contains(&key);
+    (is_open || is_table || header.contains("env")).then_some(start + line + equals + 1..start + end)
 }
 
 const DUPLICATE: &str = "duplicate key";
