@@ -114,7 +114,7 @@ impl Read for String {
 
 impl Element for String {
     const LIST: &'static str = "a list of strings";
-    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]: text stands in quotes";
+    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]; write a number in quotes too";
     fn written(value: &Value) -> Option<String> {
         match value {
             Value::Text(text) => Some(format!("{text:?}")),
