@@ -116,10 +116,26 @@ proptest! {
     }
 
     #[test]
+    fn any_env_file(pieces in prop::collection::vec(0..ENV_PIECES.len(), 0..30)) {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("env");
+        std::fs::write(&path, pieces.into_iter().map(|piece| ENV_PIECES[piece]).collect::<String>()).expect("file");
+        let mut service = super::tests::service(folder.path(), "command = ['x']");
+        service.env_files = vec![crate::model::EnvFile { path, optional: false }];
+        match super::environment(&service, std::iter::empty()) {
+            Ok(found) => prop_assert!(found.iter().all(|(key, _)| !key.is_empty())),
+            Err(problems) => prop_assert!(!problems.to_string().contains("CANARY")),
+        }
+    }
+
+    #[test]
     fn any_bytes_at_all(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         survives(&bytes, None, false)?;
     }
 }
+
+const ENV_PIECES: [&str; 20] =
+    ["A", "B=", "=CANARY", "CANARY", " ", "\n", "\r\n", "#", "\"", "'", "\\", "$", "${", "}", "$A", "export ", "é", "\0", "\t", "="];
 
 const VALUES: [&str; 24] = [
     "1",
