@@ -52,3 +52,24 @@ fn env_files(project: &Project) -> Result<(), Error> {
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<(), u8> {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let root = folder.path().canonicalize().expect("canonical");
+        std::fs::write(root.join("devstack.toml"), text).expect("file");
+        std::fs::write(root.join("bad.env"), "A=1 2\n").expect("file");
+        let location = Location { config_file: root.join("devstack.toml"), root };
+        run(&Args { show: false }, &location).map_err(|error| error.exit_code())
+    }
+
+    #[test]
+    fn a_mistake_anywhere_is_exit_status_2() {
+        assert_eq!(checked("[services.a]\ncommand = ['x']\n"), Ok(()));
+        assert_eq!(checked("[services.a]\ncommand = []\n"), Err(exit_code::USAGE));
+        assert_eq!(checked("[services.a]\ncommand = ['x']\nenv_file = 'bad.env'\n"), Err(exit_code::USAGE));
+    }
+}

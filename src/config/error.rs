@@ -1,8 +1,9 @@
 //! What is wrong with a configuration, and how it is told: place, cause, next step, in the form that rustc made familiar.
 
-use super::source::{Sources, Span};
+use super::source::{Line, Sources, Span};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
+use std::ops::Range;
 
 /// So many are told; a file that holds more (a binary, a log) gains nothing from the rest.
 const MOST: usize = 50;
@@ -67,29 +68,43 @@ impl Problem {
     }
 
     fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
-        let message = visible(&self.message);
-        let hint = self.hint.as_deref().map(visible);
-        let place = self.place.as_deref().map(visible);
-        let mut main = Level::ERROR.primary_title(message).elements(place.map(Origin::path));
-        for (index, mark) in self.marks.iter().enumerate() {
-            let Some(line) = sources.line(&mark.span) else { continue };
-            let file = visible(line.file);
-            if line.text.len() > LONGEST_LINE {
-                main = main.element(Origin::path(file).line(line.number).char_column(line.column));
-                continue;
-            }
-            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            let snippet = Snippet::source(visible(&line.text)).path(file).line_start(line.number);
-            main = main.element(snippet.annotation(annotation(kind, &line.text, &line.marked, &mark.label)));
+        let title = Level::ERROR.primary_title(visible(&self.message));
+        let hint = self.hint.as_deref().map(|hint| Group::with_title(Level::HELP.with_name("hint").secondary_title(visible(hint))));
+        let lines: Vec<(&Mark, Line<'_>)> =
+            self.marks.iter().filter_map(|mark| sources.line(&mark.span).map(|line| (mark, line))).collect();
+        if lines.is_empty() {
+            // The renderer would draw the margin of a source that is not there.
+            let place = self.place.as_deref().map(|place| format!("  --> {}", visible(place)));
+            let parts = [Some(renderer.render(&[Group::with_title(title)])), place, hint.map(|hint| renderer.render(&[hint]))];
+            return parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
         }
-        let mut groups = vec![main];
-        groups.extend(hint.map(|hint| Group::with_title(Level::HELP.with_name("hint").secondary_title(hint))));
-        renderer.render(&groups)
+        let mut main = Group::with_title(title);
+        for (index, (_, line)) in lines.iter().enumerate() {
+            let same = |other: &Line<'_>| other.file == line.file && other.number == line.number;
+            if !lines[..index].iter().any(|(_, earlier)| same(earlier)) {
+                let marks = lines.iter().enumerate().filter(|(_, (_, other))| same(other));
+                main = show_line(main, line, marks.map(|(index, (mark, line))| (index == 0, &line.marked, mark.label.as_str())));
+            }
+        }
+        renderer.render(&[Some(main), hint].into_iter().flatten().collect::<Vec<_>>())
     }
 }
 
+/// `(primary, part, label)` of each mark in it.
+fn show_line<'a, 'b>(group: Group<'a>, line: &Line<'_>, marks: impl Iterator<Item = (bool, &'b Range<usize>, &'b str)>) -> Group<'a> {
+    let file = visible(line.file);
+    if line.text.len() > LONGEST_LINE {
+        return group.element(Origin::path(file).line(line.number).char_column(line.column));
+    }
+    let snippet = Snippet::source(visible(&line.text)).path(file).line_start(line.number);
+    group.element(snippet.annotations(marks.map(|(primary, part, label)| {
+        let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+        annotation(kind, &line.text, part, label)
+    })))
+}
+
 /// Making text visible can change its length in bytes, so the marked part is measured after that.
-fn annotation<'a>(kind: AnnotationKind, text: &str, marked: &std::ops::Range<usize>, label: &str) -> Annotation<'a> {
+fn annotation<'a>(kind: AnnotationKind, text: &str, marked: &Range<usize>, label: &str) -> Annotation<'a> {
     let start = visible(&text[..marked.start]).len();
     let end = start + visible(&text[marked.clone()]).len();
     let annotation = kind.span(start..end);

@@ -12,8 +12,10 @@
 mod discover;
 mod environment;
 mod error;
+mod json;
 mod paths;
 mod probe;
+mod quantities;
 mod read;
 mod references;
 mod resolve;
@@ -97,6 +99,9 @@ pub fn project_id(root: &Path) -> ProjectId {
     let name = name.trim_matches('-');
     ProjectId(format!("{}-{hash:016x}", if name.is_empty() { "project" } else { name }))
 }
+
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod tests {

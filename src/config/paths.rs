@@ -40,7 +40,12 @@ impl<'a> Paths<'a> {
         if self.stays(&path) {
             return Some(path);
         }
-        faults.add(leads_out(name, &path).at(span));
+        let loops = path.canonicalize().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+        let problem = match loops {
+            true => Problem::new(format!("`{name}` goes through a link that leads nowhere: {}", path.display())).hint("repair the link"),
+            false => leads_out(name, &path),
+        };
+        faults.add(problem.at(span));
         None
     }
 
@@ -59,7 +64,7 @@ impl<'a> Paths<'a> {
         }
         let stays = match parent.canonicalize() {
             Ok(real) => real.starts_with(self.root),
-            Err(_) => self.stays(&parent.to_owned()),
+            Err(_) => self.stays(parent),
         };
         self.followed.insert(parent.to_owned(), stays);
         stays

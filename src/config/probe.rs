@@ -1,10 +1,9 @@
 //! What a service is asked through: URLs, addresses and patterns, checked when they are read so that no probe fails for its spelling.
 
 use super::error::Problem;
+use super::json::schema;
 use super::read::{Faults, Read};
 use super::tree::{Node, Value};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use std::borrow::Cow;
 
 /// `http://host[:port][/path]`.
 #[derive(Debug, Clone)]
@@ -20,25 +19,9 @@ pub struct Pattern(pub String);
 const LONGEST_PATTERN: usize = 1000;
 const LARGEST_PATTERN: usize = 1 << 20;
 
-macro_rules! text_schema {
-    ($type:ty, $($schema:tt)*) => {
-        impl JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($($schema)*)
-            }
-        }
-    };
-}
-
-text_schema!(Url, { "type": "string", "pattern": "^http://", "examples": ["http://127.0.0.1:9091/health"] });
-text_schema!(Address, { "type": "string", "pattern": "^.+:[0-9]+$", "examples": ["127.0.0.1:5432"] });
-text_schema!(Pattern, { "type": "string", "format": "regex" });
+schema!(Url, { "type": "string", "pattern": "^http://", "examples": ["http://127.0.0.1:9091/health"] });
+schema!(Address, { "type": "string", "pattern": "^.+:[0-9]+$", "examples": ["127.0.0.1:5432"] });
+schema!(Pattern, { "type": "string", "format": "regex" });
 
 /// Text that `check` accepts; what it refuses comes with a cause and a next step.
 fn text<R: Read>(node: &Node, name: &str, faults: &mut Faults, check: impl Fn(&str) -> Result<(), Refusal>) -> Option<String> {
@@ -47,6 +30,10 @@ fn text<R: Read>(node: &Node, name: &str, faults: &mut Faults, check: impl Fn(&s
         return None;
     };
     let text = String::read(node, name, faults)?;
+    if text.contains('@') {
+        // A password, by mistake; the error will show its line.
+        faults.secrets.push(node.span.clone());
+    }
     match check(&text) {
         Ok(()) => Some(text),
         Err(Refusal(cause, hint)) => {
@@ -120,7 +107,7 @@ fn check_port(port: &str) -> Result<(), Refusal> {
 
 impl Read for Address {
     const WHAT: &'static str = "an address \"host:port\"";
-    const EXAMPLE: &'static str = "{} = \"127.0.0.1:5432\"";
+    const EXAMPLE: &'static str = "{} = \"127.0.0.1:9464\"";
     fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
         text::<Self>(node, name, faults, |text| {
             let (host, port) = text.rsplit_once(':').ok_or("is not an address \"host:port\"")?;

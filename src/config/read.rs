@@ -65,6 +65,17 @@ pub trait Read: Sized {
 pub trait Element: Read {
     const LIST: &'static str;
     const LIST_EXAMPLE: &'static str;
+
+    /// Whether it is of the right kind, and how it is written then.
+    fn written(value: &Value) -> Option<String>;
+}
+
+/// What to say of a list that is none, or of an element that does not belong: the nearest thing that would be right.
+fn list_hint<T: Element>(value: &Value, name: &str) -> String {
+    match T::written(value) {
+        Some(written) => format!("write a list: {name} = [{written}]"),
+        None => format!("for instance {}", T::LIST_EXAMPLE.replace("{}", name)),
+    }
 }
 
 impl<T: Element> Read for Vec<At<T>> {
@@ -73,12 +84,19 @@ impl<T: Element> Read for Vec<At<T>> {
 
     fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
         let Value::List(list) = &node.value else {
-            faults.mismatch::<Self>(node, name);
+            let problem = Problem::new(format!("`{name}` takes {}, not {}", T::LIST, node.value.kind())).at(&node.span);
+            faults.add(problem.hint(list_hint::<T>(&node.value, name)));
             return None;
         };
         let before = faults.found.len();
         let mut values = Vec::with_capacity(list.len());
         for element in list {
+            if T::written(&element.value).is_none() {
+                let found = element.value.kind();
+                let problem = Problem::new(format!("`{name}` takes {}, and this is {found}", T::LIST)).at(&element.span);
+                faults.add(problem.hint(list_hint::<T>(&element.value, name)));
+                continue;
+            }
             let value = T::read(element, name, faults);
             values.extend(value.map(|value| At { key: element.span.clone(), span: element.span.clone(), value }));
         }
@@ -161,7 +179,7 @@ pub fn unknown_keys(table: &Table, name: &str, known: &[&str], faults: &mut Faul
         }
         let elsewhere = ELSEWHERE.iter().find(|(word, ours)| word == key && known.contains(ours)).map(|(_, ours)| *ours);
         let hint = match closest(key, known.iter().copied()).or(elsewhere) {
-            Some(near) => format!("did you mean `{near}`? {}", expected(name, known)),
+            Some(near) => format!("did you mean `{near}`?\n{}", expected(name, known)),
             None => expected(name, known),
         };
         let whose = if name.is_empty() { String::new() } else { format!(" in `{name}`") };
@@ -170,15 +188,32 @@ pub fn unknown_keys(table: &Table, name: &str, known: &[&str], faults: &mut Faul
     faults.found.len() > before
 }
 
+/// In lines that fit a terminal.
 fn expected(name: &str, known: &[&str]) -> String {
-    let whose = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
-    format!("{whose} takes {}", known.join(", "))
+    const WIDTH: usize = 90;
+    let mut line = if name.is_empty() { "the file takes".to_owned() } else { format!("`{name}` takes") };
+    let mut lines = String::new();
+    for (index, key) in known.iter().enumerate() {
+        if line.len() + key.len() > WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = String::new();
+        }
+        let space = if line.is_empty() { "" } else { " " };
+        let comma = if index + 1 < known.len() { "," } else { "" };
+        line.push_str(&format!("{space}{key}{comma}"));
+    }
+    lines + &line
 }
 
 /// The known name that a person most likely meant.
 pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word: String = word.to_lowercase().replace('-', "_").chars().take(64).collect();
     let far = (word.chars().count() / 3).max(1);
-    let distance = |name: &str| strsim::damerau_levenshtein(&word, &name.replace('-', "_"));
+    let distance = |name: &str| {
+        let name = name.replace('-', "_");
+        let begins = word.len() >= 3 && name.starts_with(&word);
+        if begins { 1 } else { strsim::damerau_levenshtein(&word, &name) }
+    };
     known.map(|name| (distance(name), name)).filter(|(distance, _)| *distance <= far).min().map(|(_, name)| name)
 }

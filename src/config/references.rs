@@ -43,7 +43,7 @@ impl Known<'_> {
         let problem = Problem::new(format!("no service named `{text}`, in {list}"));
         match closest(text, self.services.iter().copied()) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
-            None => problem.hint(format!("the services are {}", some(self.services.iter().copied()))),
+            None => problem.hint(format!("the services are: {}", some(self.services.iter().copied()))),
         }
     }
 }
@@ -143,8 +143,10 @@ pub fn collisions(given: &Given, resolved: &BTreeMap<ServiceName, Service>, list
         for (port, span) in own.chain(health) {
             if let Some((holder, first)) = ports.insert(port, (format!("`{name}`"), span.clone())) {
                 let who = if holder == format!("`{name}`") { format!("twice by {holder}") } else { format!("by {holder} and `{name}`") };
-                let problem = Problem::new(format!("port {port} is claimed {who}")).marked(span, "again here");
-                let problem = if first == *span { problem } else { problem.marked(&first, "first here") };
+                // Services come by name here, and people read from the top.
+                let (first, again) = if first.start < span.start { (&first, span) } else { (span, &first) };
+                let problem = Problem::new(format!("port {port} is claimed {who}")).marked(again, "again here");
+                let problem = if first == again { problem } else { problem.marked(first, "first here") };
                 faults.add(problem.hint("only one of them can listen on it; change or remove one"));
             }
         }

@@ -3,11 +3,13 @@
 //! One declaration makes the reader, the list of expected keys in an error, and `completions/devstack.schema.json`.
 
 use super::probe::{Address, Pattern, Url};
-use super::read::{At, Element, Faults, Read, field, unknown_keys};
+use super::quantities::{Hours, Megabytes, Percent, Seconds};
+use super::read::{At, Faults, Read, field, unknown_keys};
 use super::tree::{Node, Value};
-use super::value::{Argv, Choice, Count, EnvFiles, Environment, Hours, MaybePort, Megabytes, Percent, Port, Seconds, Venv};
+use super::value::{Argv, Choice, Count, EnvFiles, Environment, MaybePort, Port, Venv};
 use crate::model::{KillMode, RestartPolicy, Signal};
-use schemars::JsonSchema;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use std::collections::BTreeMap;
 
 /// A table with a fixed set of keys, each of which may be silent.
@@ -254,11 +256,6 @@ impl Read for Health {
     }
 }
 
-impl Element for Argv {
-    const LIST: &'static str = "a list of commands";
-    const LIST_EXAMPLE: &'static str = "{} = [[\"make\"]]";
-}
-
 /// What is missing in the service is taken from `[defaults]`.
 macro_rules! take_missing {
     ($service:expr, $defaults:expr, $($key:ident)*) => {
@@ -279,5 +276,63 @@ impl Service {
             restart_delay_max start_limit stop_signal stop_timeout kill_mode health_port log_file log_rotate watch hooks);
         self.broken |= defaults.broken;
         self
+    }
+}
+
+/// `completions/devstack.schema.json`: what an editor needs to complete and check devstack.toml.
+pub fn json_schema() -> String {
+    let settings = schemars::generate::SchemaSettings::draft07().with_transform(RecursiveTransform(without_null));
+    let mut schema = settings.into_generator().into_root_schema_for::<File>();
+    schema.insert("title".to_owned(), "devstack.toml".into());
+    format!("{:#}\n", schema.as_value())
+}
+
+/// A key that may be silent is an `Option` here; in TOML there is no null.
+fn without_null(schema: &mut Schema) {
+    let null = serde_json::json!("null");
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(types) = object.get_mut("type").and_then(|types| types.as_array_mut()) {
+        types.retain(|kind| *kind != null);
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(words) = object.get_mut("enum").and_then(|words| words.as_array_mut()) {
+        words.retain(|word| !word.is_null());
+    }
+    let Some(choices) = object.get_mut("anyOf").and_then(|choices| choices.as_array_mut()) else { return };
+    choices.retain(|choice| choice.get("type") != Some(&null));
+    // Draft 7 ignores what stands beside a `$ref`, so the description keeps it inside `allOf`.
+    if choices.len() == 1 {
+        let only = std::mem::take(choices);
+        object.remove("anyOf");
+        object.insert("allOf".to_owned(), only.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_GENERATED=1 cargo test` writes it anew.
+    #[test]
+    fn the_schema_for_editors_is_the_one_of_these_types() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("completions/devstack.schema.json");
+        let generated = json_schema();
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("folder");
+            std::fs::write(&file, &generated).expect("written");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), generated, "{} is out of date", file.display());
+        assert!(!generated.contains("null"), "TOML has no null");
+    }
+
+    #[test]
+    fn every_key_has_words_for_an_editor() {
+        let schema: serde_json::Value = serde_json::from_str(&json_schema()).expect("JSON");
+        for (key, value) in schema["definitions"]["Service"]["properties"].as_object().expect("keys") {
+            assert!(value["description"].is_string(), "{key}");
+        }
     }
 }

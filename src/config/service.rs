@@ -3,9 +3,10 @@
 use super::error::Problem;
 use super::paths::{Paths, leads_out};
 use super::probe::{Address, Url};
+use super::quantities::Seconds;
 use super::read::{At, Faults};
 use super::schema::{self, Health, HealthTable};
-use super::value::{Argv, Count, Seconds};
+use super::value::{Argv, Count};
 use crate::model::{
     EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Probe, Ready, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal,
     StartLimit,
@@ -93,14 +94,19 @@ fn seconds(given: &Option<At<Seconds>>, default: Duration) -> Duration {
 
 fn positive(given: &Option<At<Seconds>>, default: Duration, name: &str, faults: &mut Faults) -> Duration {
     if let Some(at) = given.as_ref().filter(|at| at.value.0.is_zero()) {
-        faults.add(Problem::new(format!("`{name}` must be longer than 0")).at(&at.span).hint("remove the key to get its default"));
+        faults.add(
+            Problem::new(format!("`{name}` must be longer than 0"))
+                .at(&at.span)
+                .hint(format!("remove the key to get its default, {}", humantime::format_duration(default))),
+        );
     }
     seconds(given, default)
 }
 
 fn at_least_one(given: &Option<At<Count>>, default: u32, name: &str, faults: &mut Faults) -> u32 {
     if let Some(at) = given.as_ref().filter(|at| at.value.0 == 0) {
-        faults.add(Problem::new(format!("`{name}` must be at least 1")).at(&at.span));
+        let problem = Problem::new(format!("`{name}` must be at least 1")).at(&at.span);
+        faults.add(problem.hint(format!("remove the key to get its default, {default}")));
     }
     given.as_ref().map_or(default, |at| at.value.0)
 }

@@ -2,8 +2,8 @@
 
 use super::error::Problem;
 use super::source::Span;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -40,7 +40,8 @@ impl Value {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) | Self::Float(_) => "a number",
-            Self::Bool(_) => "a boolean",
+            Self::Bool(true) => "true",
+            Self::Bool(false) => "false",
             Self::Date => "a date",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -74,12 +75,16 @@ pub fn parse(text: &str, start: usize) -> Parsed {
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     let table = convert_table(table.into_inner(), start);
-    let problems = errors.iter().map(|error| syntax(error, text, start, Some(&table))).collect();
     let only_duplicates = errors.iter().all(|error| error.message() == DUPLICATE);
+    let errors = worth_telling(&errors, text);
+    let problems = errors.iter().map(|error| syntax(error, text, start, Some(&table))).collect();
     let mut secrets = environment_values(&table);
     secrets.extend(errors.iter().filter_map(|error| hidden_line(error, text, start)));
     Parsed { table: only_duplicates.then_some(table), problems, secrets }
 }
+
+/// Tables in one line that hold no secrets, so that a slip in them can be shown.
+const HARMLESS_TABLES: [&str; 6] = ["health", "hooks", "log_rotate", "ready", "setup", "start_limit"];
 
 /// Where the parser lost its way inside `env`, nothing tells a value from a key: what follows the first `=` is hidden.
 fn hidden_line(error: &toml::de::Error, text: &str, start: usize) -> Option<Span> {
@@ -97,28 +102,83 @@ fn hidden_line(error: &toml::de::Error, text: &str, start: usize) -> Option<Span
         table + env >= line || between.matches('{').count() > between.matches('}').count()
     });
     let equals = text[line..end].find('=')?;
-    (is_open || header.contains("env")).then_some(start + line + equals + 1..start + end)
+    // A table of which even the name is damaged may be `env`.
+    let key = text[line..line + equals].trim();
+    let is_table = text[line..end].contains(['{', '}']) && !HARMLESS_TABLES.contains(&key);
+    (is_open || is_table || header.contains("env")).then_some(start + line + equals + 1..start + end)
 }
 
 const DUPLICATE: &str = "duplicate key";
+
+/// What the parser says, and what helps.
+const SYNTAX_HINTS: [(&str, &str); 10] = [
+    ("recursion limit", "tables and lists may not be nested this deep"),
+    ("string values must be quoted", "write text in quotes: key = \"text\""),
+    ("missing comma between array elements", "put a comma between the elements; or a list above is not closed with `]`"),
+    ("missing comma between key-value pairs", "put a comma between them; or a table above is not closed with `}`"),
+    ("unclosed array", "close the list with `]`"),
+    ("unclosed inline table", "close the table with `}`"),
+    ("unclosed table", "close the header with `]`"),
+    ("invalid basic string, expected `\"`", "close the text with `\"`"),
+    ("invalid basic string, expected non", "write a control character as an escape: \"\\u001b\""),
+    ("key with no value", "write key = value"),
+];
 
 fn syntax(error: &toml::de::Error, text: &str, start: usize, tree: Option<&Table>) -> Problem {
     let found = error.span().unwrap_or(text.len()..text.len());
     let end = found.end.min(text.len());
     let span = start + found.start.min(end)..start + end;
-    let word = text.get(found).unwrap_or_default().trim();
+    let word = text.get(found.clone()).unwrap_or_default().trim();
     if error.message() == DUPLICATE {
-        let first = tree.and_then(|tree| only_key(tree, word.trim_matches(['"', '\'']), span.start));
-        let problem = Problem::new(format!("`{word}` is defined twice")).marked(&span, "again here");
+        let header = header(text, found.start);
+        let name = header.map_or(word, |header| header.1);
+        let first = match header {
+            Some((at, header)) => text.find(header).filter(|first| *first < at).map(|first| start + first..start + first + header.len()),
+            None => tree.and_then(|tree| only_key(tree, word.trim_matches(['"', '\'']), span.start)),
+        };
+        let problem = Problem::new(format!("`{name}` is defined twice")).marked(&span, "again here");
         return first.map_or(problem.clone(), |first| problem.marked(&first, "first here")).hint("keep one of them, or merge them");
     }
-    let hint = match error.message() {
-        message if message.contains("recursion limit") => Some("tables and lists may not be nested this deep"),
-        message if message.contains("string values must be quoted") => Some("write text in quotes: key = \"text\""),
-        _ => None,
-    };
-    Problem::new(format!("this is not TOML: {}", error.message())).at(&span).maybe_hint(hint.map(str::to_owned))
+    let line = text.get(..end).unwrap_or_default().lines().next_back().unwrap_or_default();
+    let colon = line.contains(':') && !line.contains(['=', '"', '\'', '[']);
+    let hint = SYNTAX_HINTS.iter().find(|(message, _)| error.message().starts_with(message)).map(|(_, hint)| *hint);
+    let hint = if colon { Some("write key = value; a colon is YAML's") } else { hint };
+    let message = error.message().trim_end_matches(", expected literal string");
+    Problem::new(format!("this is not TOML: {message}")).at(&span).maybe_hint(hint.map(str::to_owned))
 }
+
+/// The `[header]` that `position` is part of, and where it begins.
+fn header(text: &str, position: usize) -> Option<(usize, &str)> {
+    let start = text.get(..position)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next()?;
+    line.starts_with('[').then(|| (start, line.split('#').next().unwrap_or_default().trim_end()))
+}
+
+/// One mistake confuses the parser more than once: only the first of a line is told, and nothing of what a repeated table repeats.
+fn worth_telling(errors: &[toml::de::Error], text: &str) -> Vec<toml::de::Error> {
+    let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
+    let mut told: Vec<toml::de::Error> = Vec::new();
+    let mut lines = BTreeSet::new();
+    let mut repeated: Option<Span> = None;
+    for error in errors {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        if !lines.insert(line_of(at)) || repeated.as_ref().is_some_and(|table| table.contains(&at)) {
+            continue;
+        }
+        if error.message() == DUPLICATE && header(text, at).is_some() {
+            let end = text[at..].find("\n[").map_or(text.len(), |end| at + end);
+            repeated = Some(at..end);
+        }
+        told.push(error.clone());
+        if told.len() > MOST_SYNTAX {
+            break;
+        }
+    }
+    told
+}
+
+/// Each costs a look through the file.
+const MOST_SYNTAX: usize = 100;
 
 /// The key of that name before `position`, when there is no doubt which one it is.
 fn only_key(table: &Table, name: &str, position: usize) -> Option<Span> {

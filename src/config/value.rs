@@ -1,27 +1,12 @@
 //! The single values of devstack.toml, read with everything that can be said about them without knowing the rest of the file.
 
 use super::error::Problem;
+use super::json::schema;
 use super::read::{At, Element, Faults, Read, closest};
 use super::tree::{Node, Value};
-use crate::model::quantity::{self, BadQuantity};
 use crate::model::{KillMode, RestartPolicy, Signal};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-/// A duration; a bare number is seconds.
-#[derive(Debug, Clone, Copy)]
-pub struct Seconds(pub Duration);
-/// A duration; a bare number is hours, as the seed's `--max-runtime` is.
-#[derive(Debug, Clone, Copy)]
-pub struct Hours(pub Duration);
-/// Bytes; a bare number is MB, as the seed's `--memory-limit` is.
-#[derive(Debug, Clone, Copy)]
-pub struct Megabytes(pub u64);
-/// Percent; a bare number is percent.
-#[derive(Debug, Clone, Copy)]
-pub struct Percent(pub f64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(pub u16);
 /// 0: none.
@@ -43,27 +28,6 @@ pub struct EnvFiles(pub Vec<At<String>>);
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<T>(pub T);
 
-/// Has a [`JsonSchema`] of its own, in place.
-macro_rules! schema {
-    ($type:ty, $($schema:tt)*) => {
-        impl JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($($schema)*)
-            }
-        }
-    };
-}
-
-schema!(Seconds, { "type": ["string", "number"], "examples": ["500ms", "90s", "5m", "1h30m"], "minimum": 0 });
-schema!(Hours, { "type": ["string", "number"], "examples": ["24h", "90m", 24], "minimum": 0 });
-schema!(Megabytes, { "type": ["string", "number"], "examples": ["2048MB", "2GiB", 2048], "minimum": 0 });
-schema!(Percent, { "type": ["string", "number"], "examples": ["80%", 80], "minimum": 0 });
 schema!(Port, { "type": "integer", "minimum": 1, "maximum": 65535 });
 schema!(MaybePort, { "type": "integer", "minimum": 0, "maximum": 65535 });
 schema!(Count, { "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u32 });
@@ -75,90 +39,13 @@ schema!(Choice<RestartPolicy>, { "enum": RestartPolicy::words() });
 schema!(Choice<KillMode>, { "enum": KillMode::words() });
 schema!(Signal, { "type": "string", "examples": ["SIGTERM", "SIGINT", "SIGQUIT"] });
 
-/// How a quantity is written: as text with a unit, or as a bare number.
-fn quantity<R: Read, T>(
-    node: &Node,
-    name: &str,
-    faults: &mut Faults,
-    text: impl Fn(&str) -> Result<T, BadQuantity>,
-    number: impl Fn(f64) -> Result<T, BadQuantity>,
-) -> Option<T> {
-    let read = match &node.value {
-        Value::Text(value) => text(value),
-        Value::Integer(value) => number(value.map_or(f64::INFINITY, |value| value as f64)),
-        Value::Float(value) => match value.parse::<f64>() {
-            Ok(value) if !value.is_nan() => number(value),
-            _ => {
-                faults.add(Problem::new(format!("`{name}` is not a number")).at(&node.span));
-                return None;
-            }
-        },
-        _ => {
-            faults.mismatch::<R>(node, name);
-            return None;
-        }
-    };
-    read.map_err(|error| faults.add(bad_quantity::<R>(node, name, &error))).ok()
-}
-
-fn bad_quantity<R: Read>(node: &Node, name: &str, error: &BadQuantity) -> Problem {
-    let words = error.to_string();
-    let (cause, hint) = words.split_once("; ").unwrap_or((&words, ""));
-    let problem = match error {
-        BadQuantity::Negative | BadQuantity::TooLarge => Problem::new(format!("`{name}` {cause}")),
-        _ => Problem::new(format!("`{name}` is {cause}")).hint(hint),
-    };
-    let hint = match (error, &node.value) {
-        (BadQuantity::Duration, Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
-            Some(format!("a unit is missing: \"{0}s\", \"{0}m\" or \"{0}h\"", text.trim()))
-        }
-        (BadQuantity::TooLarge, _) => Some(format!("for instance {}", R::EXAMPLE.replace("{}", name))),
-        _ => None,
-    };
-    problem.at(&node.span).maybe_hint(hint)
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-const SECOND: Duration = Duration::from_secs(1);
-
-impl Read for Seconds {
-    const WHAT: &'static str = "a duration";
-    const EXAMPLE: &'static str = "{} = \"30s\"";
-    fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
-        quantity::<Self, _>(node, name, faults, quantity::duration, |n| quantity::duration_from_number(n, SECOND)).map(Self)
-    }
-}
-
-impl Read for Hours {
-    const WHAT: &'static str = "a duration";
-    const EXAMPLE: &'static str = "{} = \"24h\"";
-    fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
-        quantity::<Self, _>(node, name, faults, quantity::duration, |n| quantity::duration_from_number(n, HOUR)).map(Self)
-    }
-}
-
-impl Read for Megabytes {
-    const WHAT: &'static str = "a size";
-    const EXAMPLE: &'static str = "{} = \"2048MB\"";
-    fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
-        quantity::<Self, _>(node, name, faults, quantity::size, quantity::size_from_number).map(Self)
-    }
-}
-
-impl Read for Percent {
-    const WHAT: &'static str = "a percentage";
-    const EXAMPLE: &'static str = "{} = \"80%\"";
-    fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
-        quantity::<Self, _>(node, name, faults, quantity::percent, quantity::percent_from_number).map(Self)
-    }
-}
-
 /// A whole number between two bounds.
 fn whole<R: Read>(node: &Node, name: &str, faults: &mut Faults, least: i128, most: i128, what: &str) -> Option<i128> {
     match &node.value {
         Value::Integer(Some(number)) if (least..=most).contains(number) => Some(*number),
         Value::Integer(_) | Value::Float(_) => {
-            faults.add(Problem::new(format!("`{name}` takes {what} from {least} to {most}")).at(&node.span));
+            let problem = Problem::new(format!("`{name}` takes {what} from {least} to {most}")).at(&node.span);
+            faults.add(problem.hint(format!("for instance {}", R::EXAMPLE.replace("{}", name))));
             None
         }
         _ => {
@@ -170,7 +57,7 @@ fn whole<R: Read>(node: &Node, name: &str, faults: &mut Faults, least: i128, mos
 
 impl Read for Port {
     const WHAT: &'static str = "a port number";
-    const EXAMPLE: &'static str = "{} = 9091";
+    const EXAMPLE: &'static str = "{} = [9091]";
     fn read(node: &Node, name: &str, faults: &mut Faults) -> Option<Self> {
         let number = whole::<Self>(node, name, faults, 1, 65_535, "port numbers")?;
         u16::try_from(number).ok().map(Self)
@@ -180,6 +67,13 @@ impl Read for Port {
 impl Element for Port {
     const LIST: &'static str = "a list of port numbers";
     const LIST_EXAMPLE: &'static str = "{} = [9091]";
+    fn written(value: &Value) -> Option<String> {
+        match value {
+            Value::Integer(Some(number)) => Some(number.to_string()),
+            Value::Integer(None) | Value::Float(_) => Some("9091".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 impl Read for MaybePort {
@@ -220,7 +114,13 @@ impl Read for String {
 
 impl Element for String {
     const LIST: &'static str = "a list of strings";
-    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]";
+    const LIST_EXAMPLE: &'static str = "{} = [\"…\"]; write a number in quotes too";
+    fn written(value: &Value) -> Option<String> {
+        match value {
+            Value::Text(text) => Some(format!("{text:?}")),
+            _ => None,
+        }
+    }
 }
 
 impl Read for bool {
@@ -289,7 +189,10 @@ impl Read for Environment {
 /// Never repeats the value.
 fn variable(node: &Node, key: &str, faults: &mut Faults) -> Option<String> {
     let problem = match &node.value {
-        Value::Text(text) if text.contains('\0') => Problem::new(format!("the value of `{key}` holds a NUL character")),
+        Value::Text(text) if text.contains('\0') => {
+            faults.add(Problem::new(format!("the value of `{key}` holds a NUL character")).at(&node.span).hint("remove \\u0000"));
+            return None;
+        }
         Value::Text(text) => return Some(text.clone()),
         Value::Integer(Some(number)) => return Some(number.to_string()),
         Value::Float(number) => return Some(number.clone()),
