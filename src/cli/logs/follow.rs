@@ -5,6 +5,7 @@
 //! head was cut off while it was being written.
 
 use super::{Error, is_missing, tail, unreadable};
+use crate::model::FileId;
 use crate::sys::logfile;
 use crate::sys::watch::{Changes, FolderWatch};
 use std::collections::BTreeSet;
