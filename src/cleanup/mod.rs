@@ -10,7 +10,7 @@ pub mod killing;
 mod plan;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use decision::{Action, Choice, Decision, Kind, Role};
 pub use evidence::Evidence;

@@ -2,6 +2,7 @@
 //!
 //! The only module that prints. Decides wording, layout and exit statuses; never touches a process except through `sys`.
 
+pub mod cleanup_workers;
 mod error;
 pub mod exit_code;
 mod style;

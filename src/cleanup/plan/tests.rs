@@ -144,9 +144,8 @@ fn every_decoy_of_a_text_search_survives() {
             "800 look_alike child left_alone []",
         ]
     );
-    for choice in [Choice { include_manual: true, managed: true, ..Choice::default() }] {
-        assert!(judge_with(&decoys, &facts(), &choice).iter().all(|one| one.action_planned == Action::LeftAlone));
-    }
+    let all_proven = Choice { include_manual: true, managed: true, ..Choice::default() };
+    assert!(judge_with(&decoys, &facts(), &all_proven).iter().all(|one| one.action_planned == Action::LeftAlone));
     let unproven = Choice { include_unproven: true, ..Choice::default() };
     assert!(judge_with(&decoys, &facts(), &unproven).iter().all(|one| one.kind == Kind::LookAlike));
 }
