@@ -159,11 +159,12 @@ impl<'a> Witness<'a> {
         if pool_part(&it.argv, it.exe.as_deref()).is_none() {
             return false;
         }
-        let Some(parent) = self.table.parent(index) else { return true };
-        let parent = &self.table.processes[parent];
-        if parent.id.pid == 1 {
+        if it.ppid == 1 {
             return true;
         }
+        // A parent missing from the scan may have started while it was made; the dead leave their children to somebody else.
+        let Some(parent) = self.table.parent(index) else { return false };
+        let parent = &self.table.processes[parent];
         let same_program = parent.exe.is_some() && parent.exe == it.exe;
         // Nothing is known of a parent that cannot be read but its group.
         let unreadable = parent.exe.is_none() && (parent.sid == it.sid || parent.pgid == it.pgid);

@@ -70,6 +70,7 @@ fn orphans_adopted_by_a_user_manager_are_orphans() {
 fn a_pool_whose_python_parent_lives_is_nobody_elses_business() {
     let notebook = a_python(50, "python -m jupyter lab");
     assert_eq!(plainly(&[notebook, spawn_child(51).child_of(50), tracker(52).child_of(50)]), nothing());
+    assert_eq!(plainly(&[spawn_child(51).child_of(50)]), nothing(), "its parent may have started behind the scan's back");
 }
 
 #[test]
