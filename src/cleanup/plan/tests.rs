@@ -62,8 +62,8 @@ fn one_member_that_writes_our_log_names_the_service_of_its_group() {
 
 #[test]
 fn orphans_adopted_by_a_user_manager_are_orphans() {
-    let manager = a_python(700, "/usr/lib/systemd/systemd --user").exe_is("/usr/lib/systemd/systemd").standing_in("/home/me");
-    assert_eq!(plainly(&[manager, spawn_child(21).child_of(700)]), ["21 orphan pool_worker would_terminate [pool_of_dead_worker]"]);
+    let manager = a_python(7, "/usr/lib/systemd/systemd --user").exe_is("/usr/lib/systemd/systemd").standing_in("/home/me");
+    assert_eq!(plainly(&[manager, spawn_child(21).child_of(7)]), ["21 orphan pool_worker would_terminate [pool_of_dead_worker]"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Invariant: what was not planned to end in the first look, or proven ours in a later one, is never signalled.
 
 use crate::cleanup::killing::{Killing, Member, Then};
-use crate::cleanup::{Action, Choice, Decision, Kind, LedgerFacts, Role, plan};
+use crate::cleanup::{Action, Choice, Decision, Interest, Kind, LedgerFacts, Role, plan};
 use crate::model::{BootTime, ProcId, Project};
 use crate::sys::pidfd::{PidFd, wait_any};
 use crate::sys::{clock, procfs, scan};
@@ -38,7 +38,9 @@ impl Done {
 pub fn look(project: &Project, ledger: &LedgerFacts, choice: &Choice) -> io::Result<Vec<Decision>> {
     let me = scan::me()?;
     let ledger = with_log_files(project, ledger);
-    Ok(plan(&scan::processes(&me)?, project, &ledger, &me, choice))
+    let interest = Interest::new(project, &ledger);
+    let processes = scan::processes(&me, &|it| interest.is_worth_a_look(it))?;
+    Ok(plan(&processes, project, &ledger, &me, choice))
 }
 
 /// Ends what `seen` plans to end, with whatever it forks meanwhile.
