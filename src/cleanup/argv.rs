@@ -97,6 +97,12 @@ fn program(argv: &[Vec<u8>]) -> Option<Program<'_>> {
     None
 }
 
+/// Cheap, and true of every part of a pool and every Python program under its own name.
+pub fn could_be_python(argv: &[Vec<u8>]) -> bool {
+    let pool_code = |word: &Vec<u8>| word.starts_with(b"from multiprocessing.");
+    argv.first().is_some_and(|name| is_python_name(file_name(name))) || argv.iter().any(pool_code)
+}
+
 /// The texts that CPython 3.9 to 3.14 writes after `-c`.
 pub fn pool_part(argv: &[Vec<u8>], exe: Option<&Path>) -> Option<PoolPart> {
     let Some(Program::Code(code, rest)) = program(argv) else { return None };
@@ -152,6 +158,13 @@ impl Pattern<'_> {
         // Without a venv, any folder of PATH may have held it.
         let reachable = path.starts_with(self.root) || self.venv.is_none_or(|venv| path.starts_with(venv));
         file_name(script) == wanted && in_bin && reachable
+    }
+
+    /// Cheap, and true of every copy and every mention: whether a closer look could find either.
+    pub fn could_be(&self, argv: &[Vec<u8>]) -> bool {
+        let wanted = self.argv.first().map(|first| file_name(first));
+        let leads = argv.iter().take(2).any(|word| Some(file_name(word)) == wanted);
+        leads || self.is_mentioned_by(argv)
     }
 
     /// Whether some argument holds the pattern's most telling word: enough to show, never enough to act.

@@ -4,7 +4,7 @@
 //! started by another checkout, devstack itself and whatever the asking process descends from are never proven, by anything;
 //! and no proof rests on text alone.
 
-use super::argv::{Candidate, Pattern, PoolPart, is_python, pool_part};
+use super::argv::{Candidate, Pattern, PoolPart, could_be_python, is_python, pool_part};
 use super::table::{Table, is_devstack, lies_in};
 use super::{KnownRun, LedgerFacts, Me};
 use crate::model::{FileId, Observed, Project, RunId, Service, ServiceName};
@@ -68,9 +68,7 @@ pub struct Witness<'a> {
 
 impl<'a> Witness<'a> {
     pub fn new(table: &'a Table<'a>, project: &'a Project, ledger: &'a LedgerFacts, me: &'a Me) -> Self {
-        let ours = project.services.values().filter(|service| !service.external && !service.match_argv.is_empty());
-        let patterns = ours.map(|service| (service.as_ref(), pattern_of(project, service))).collect();
-        Self { table, project, ledger, me, patterns, lineage: table.lineage(me) }
+        Self { table, project, ledger, me, patterns: patterns_of(project), lineage: table.lineage(me) }
     }
 
     /// One answer per process of the table.
@@ -159,11 +157,12 @@ impl<'a> Witness<'a> {
         if pool_part(&it.argv, it.exe.as_deref()).is_none() {
             return false;
         }
-        let Some(parent) = self.table.parent(index) else { return true };
-        let parent = &self.table.processes[parent];
-        if parent.id.pid == 1 {
+        if it.ppid == 1 {
             return true;
         }
+        // A parent missing from the scan may have started while it was made; the dead leave their children to somebody else.
+        let Some(parent) = self.table.parent(index) else { return false };
+        let parent = &self.table.processes[parent];
         let same_program = parent.exe.is_some() && parent.exe == it.exe;
         // Nothing is known of a parent that cannot be read but its group.
         let unreadable = parent.exe.is_none() && (parent.sid == it.sid || parent.pgid == it.pgid);
@@ -246,6 +245,38 @@ impl Proof {
     pub fn known_run<'a>(&self, ledger: &'a LedgerFacts) -> Option<&'a KnownRun> {
         ledger.runs.iter().find(|run| Some(run.run) == self.run && Some(&run.service) == self.service.as_ref())
     }
+}
+
+/// Tells, from what is cheap to read of every process, which of them deserve a closer look.
+pub struct Interest<'a> {
+    ledger: &'a LedgerFacts,
+    patterns: Vec<(&'a Service, Pattern<'a>)>,
+}
+
+impl<'a> Interest<'a> {
+    pub fn new(project: &'a Project, ledger: &'a LedgerFacts) -> Self {
+        Self { ledger, patterns: patterns_of(project) }
+    }
+
+    /// Wants ids, arguments, cookie and outputs. Whatever is false here is neither proven by itself nor a look-alike.
+    pub fn is_worth_a_look(&self, it: &Observed) -> bool {
+        let of_run = |run: &KnownRun| run.leader.pid == it.sid || run.leader.pid == it.pgid || run.recorded.contains(&it.id);
+        let logs = || {
+            let of_runs = self.ledger.runs.iter().filter_map(|run| run.log_file.as_ref());
+            self.ledger.log_files.iter().map(|(_, file)| file).chain(of_runs)
+        };
+        it.cookie.is_some()
+            || it.outputs.iter().flatten().any(|output| logs().any(|log| log == output))
+            || self.ledger.runs.iter().any(|run| run.leader == it.id || of_run(run))
+            || self.ledger.guardians.iter().any(|guardian| guardian.pid == it.ppid)
+            || could_be_python(&it.argv)
+            || self.patterns.iter().any(|(_, pattern)| pattern.could_be(&it.argv))
+    }
+}
+
+fn patterns_of(project: &Project) -> Vec<(&Service, Pattern<'_>)> {
+    let ours = project.services.values().filter(|service| !service.external && !service.match_argv.is_empty());
+    ours.map(|service| (service.as_ref(), pattern_of(project, service))).collect()
 }
 
 fn pattern_of<'a>(project: &'a Project, service: &'a Service) -> Pattern<'a> {

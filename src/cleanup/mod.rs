@@ -10,10 +10,10 @@ pub mod killing;
 mod plan;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use decision::{Action, Choice, Decision, Kind, Role};
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Interest};
 pub use plan::{for_start, plan};
 
 use crate::model::{FileId, Pid, ProcId, RunId, ServiceName};

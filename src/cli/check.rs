@@ -1,9 +1,8 @@
 //! `devstack check`: is the configuration valid, and what does it come to?
 
-use super::{Error, exit_code, style};
+use super::{Error, exit_code, output, style};
 use crate::config::{self, Location, Problems};
 use crate::model::Project;
-use std::io::Write;
 
 /// Validate the configuration.
 #[derive(Debug, clap::Args)]
@@ -23,7 +22,7 @@ pub fn run(args: &Args, location: &Location) -> Result<(), Error> {
     style::say(&style::visible(&format!("{file} is valid: {}, {}\n", count(services, "service"), count(groups, "group"))));
     if args.show {
         let text = config::show(&project);
-        std::io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Error::failed(format!("cannot write: {error}")))?;
+        output::print(&text)?;
     }
     Ok(())
 }

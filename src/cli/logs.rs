@@ -13,7 +13,7 @@ pub use follow::{Follower, News};
 pub use printer::Printer;
 pub use tail::tail;
 
-use super::{Error, exit_code, style};
+use super::{Error, context::Context, exit_code, style};
 use crate::model::{FileId, ServiceName};
 use crate::sys::logfile;
 use crate::sys::poll::{Interest, wait};
@@ -25,6 +25,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Show what the workers wrote
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Services or groups; default: every service
@@ -49,11 +50,19 @@ struct Log {
     end: u64,
 }
 
+/// # Errors
+/// When a log cannot be read, or standard output takes no more.
+pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
+    let services = context.services(&args.services)?;
+    let log = |name: ServiceName| Some((name.clone(), context.project.services.get(&name)?.log_file.clone()));
+    show(args, services.into_iter().filter_map(log).collect())
+}
+
 /// Shows the last lines of `files`, and with `--follow` what comes after them. A log that is not there yet is no failure.
 ///
 /// # Errors
 /// [`Error::interrupted`] after Ctrl-C; when a log is no plain file or cannot be read; when standard output takes no more.
-pub fn run(args: &Args, files: Vec<(ServiceName, PathBuf)>) -> Result<(), Error> {
+fn show(args: &Args, files: Vec<(ServiceName, PathBuf)>) -> Result<(), Error> {
     let (names, paths): (Vec<_>, Vec<_>) = files.into_iter().unzip();
     let mut printer = Printer::stdout(&names)?;
     let mut logs = Vec::new();

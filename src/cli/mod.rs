@@ -2,13 +2,101 @@
 //!
 //! The only module that prints. Decides wording, layout and exit statuses; never touches a process except through `sys`.
 
-pub mod check;
+mod check;
+mod cleanup_workers;
+mod client;
+mod completions;
+mod context;
 mod error;
-pub mod exit_code;
-pub mod logs;
-pub mod output;
-pub mod progress;
-pub mod status;
+mod exit_code;
+mod foreground;
+mod logs;
+mod offline;
+mod output;
+mod progress;
+mod restart;
+mod start;
+mod status;
+mod stop;
 mod style;
 
 pub use error::Error;
+
+use crate::config::Location;
+use clap::{CommandFactory, Parser, Subcommand};
+use context::{Context, Global};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Runs, watches and cleans up the Python workers of a project.
+///
+/// A TARGET is a service, a group or `all`. Data goes to standard output, words and progress to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "devstack", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    CleanupWorkers(cleanup_workers::Args),
+    Check(check::Args),
+    Completions(completions::Args),
+    /// Keeper and supervisor of a project; started by the other commands.
+    #[command(hide = true)]
+    Supervise {
+        config_file: PathBuf,
+        root: PathBuf,
+    },
+}
+
+/// Does what the arguments say, and answers the exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are no errors, and go to standard output.
+        Err(words) => {
+            let _ = words.print();
+            return u8::try_from(words.exit_code()).unwrap_or(exit_code::USAGE);
+        }
+    };
+    if let Verb::Supervise { config_file, root } = cli.verb {
+        return crate::supervisor::keep_supervised(Location { config_file, root });
+    }
+    cli.global.color.apply();
+    match perform(&cli) {
+        Ok(()) => exit_code::DONE,
+        Err(error) => {
+            error.print();
+            error.exit_code()
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<(), Error> {
+    let context = || Context::load(&cli.global);
+    match &cli.verb {
+        Verb::Start(args) => start::run(args, &context()?),
+        Verb::Stop(args) => stop::run(args, &context()?),
+        Verb::Restart(args) => restart::run(args, &context()?),
+        Verb::Status(args) => status::run(args, &context()?),
+        Verb::Logs(args) => logs::run(args, &context()?),
+        Verb::CleanupWorkers(args) => cleanup_workers::run(args, &context()?),
+        Verb::Check(args) => check::run(args, &context::locate(&cli.global)?),
+        Verb::Completions(args) => completions::run(args, Cli::command()),
+        Verb::Supervise { .. } => Ok(()),
+    }
+}
+
+/// The command line as data, for what is generated from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

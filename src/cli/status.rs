@@ -1,17 +1,23 @@
 //! `status`: what a snapshot says, as a table, as trees of processes, as JSON, or refreshed in place.
 //!
-//! Knows neither where a snapshot comes from nor what a target is: whoever fetches it has resolved both.
+//! A snapshot comes from the supervisor, or from the ledger when there is none; how it is shown does not depend on that.
 
 mod live;
 mod table;
 mod tree;
 mod words;
 
-use super::{Error, exit_code, output, style};
+use super::client::Client;
+use super::{Error, context::Context, exit_code, offline, output, style};
+use crate::control::protocol::{Reply, Request};
 use crate::control::{ServiceView, Snapshot, StateWord};
+use crate::model::ServiceName;
 use jiff::Timestamp;
 use std::time::Duration;
 
+/// Show every service's state, health, resources and restarts
+///
+/// Exit status 3 when a target is not running or not healthy.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Services or groups; default: every service
@@ -26,6 +32,26 @@ pub struct Args {
     /// Show every process
     #[arg(long)]
     pub tree: bool,
+}
+
+/// # Errors
+/// As [`run_with`].
+pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
+    let services = context.services(&args.targets)?;
+    run_with(args, || fetch(context, &services, args.tree))
+}
+
+/// From the supervisor, or without one from what it left.
+fn fetch(context: &Context, services: &[ServiceName], tree: bool) -> Result<Snapshot, Error> {
+    let Some(mut client) = Client::connect(context)? else { return Ok(offline::snapshot(context, services, tree)) };
+    // A service that was added since is not known there yet.
+    client.send(&Request::Status { services: Vec::new(), fresh: true, tree })?;
+    let Reply::Snapshot(mut snapshot) = client.reply()? else { return Err(Error::failed("the supervisor's answer makes no sense")) };
+    snapshot.services.retain(|service| services.contains(&service.name));
+    let missing: Vec<ServiceName> =
+        services.iter().filter(|name| snapshot.services.iter().all(|seen| seen.name != **name)).cloned().collect();
+    snapshot.services.extend(offline::snapshot(context, &missing, tree).services);
+    Ok(*snapshot)
 }
 
 const REFRESH: Duration = Duration::from_secs(1);
@@ -63,7 +89,7 @@ impl Layout {
 ///
 /// # Errors
 /// [`Error::told`] with status 3 when a target is not running or not healthy, and whatever `fetch` or standard output fail with.
-pub fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> Result<(), Error> {
+fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> Result<(), Error> {
     if args.watch {
         return live::run(fetch, |snapshot, layout| text(args, snapshot, layout), REFRESH);
     }

@@ -99,6 +99,14 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
     connect(folders)?.ok_or_else(|| LaunchError::Failed(said_since(&folders.own_log(), before)))
 }
 
+/// Returns once neither keeper nor supervisor lives: both hold the lock.
+///
+/// # Errors
+/// When the lock cannot be looked at.
+pub fn wait_until_gone(folders: &Folders) -> io::Result<()> {
+    Lock::take(&folders.life_lock()).map(drop)
+}
+
 /// How a process becomes keeper and supervisor of a project.
 pub fn argv(location: &Location) -> [OsString; 4] {
     ["devstack".into(), "supervise".into(), location.config_file.clone().into(), location.root.clone().into()]

@@ -23,6 +23,6 @@ mod tracker;
 pub mod view;
 
 pub use driver::Driver;
-pub use launch::{Connection, LaunchError, connect, connect_or_launch};
+pub use launch::{Connection, LaunchError, connect, connect_or_launch, wait_until_gone};
 pub use store::{Found, load as load_ledger};
 pub use supervise::keep_supervised;

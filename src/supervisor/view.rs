@@ -4,7 +4,7 @@ use super::run::Run;
 use super::set;
 use crate::control::{HealthView, LastExitView, Limits, ProcessView, ServiceView};
 use crate::engine::{Now, Slot, Stack, State};
-use crate::model::{BootTime, Probe, Project, ReadyWhen, Service, ServiceName};
+use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
 use crate::sys::procfs::{self, Stat};
 
 const MIB: f64 = 1_048_576.0;
@@ -122,16 +122,27 @@ pub struct Usage {
 /// Reads the tree of a run; the share of a core is the mean since the last reading, at first since its start.
 pub fn measure(run: &mut Run, now: BootTime) -> Option<Usage> {
     let main = run.main()?;
+    let before = run.sampled.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
+    let (usage, seconds) = measure_since(main, before, now)?;
+    run.sampled = Some((seconds, now));
+    Some(usage)
+}
+
+/// As [`measure`], by somebody who has not measured before.
+pub fn measure_since_start(main: ProcId, now: BootTime) -> Option<Usage> {
+    measure_since(main, (0.0, procfs::started_at(main.start_ticks)), now).map(|(usage, _)| usage)
+}
+
+fn measure_since(main: ProcId, (before, since): (f64, BootTime), now: BootTime) -> Option<(Usage, f64)> {
     let tree = set::tree(main.pid);
     if tree.first().is_none_or(|first| first.start_ticks != main.start_ticks) {
         return None;
     }
     let seconds = tree.iter().map(cpu_seconds).sum::<f64>();
-    let (before, since) = run.sampled.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
     let elapsed = now.since(since).as_secs_f64();
     let cpu_percent = if elapsed > 0.0 { ((seconds - before) / elapsed * 100.0).max(0.0) } else { 0.0 };
-    run.sampled = Some((seconds, now));
-    Some(Usage { memory_bytes: tree.iter().map(Stat::rss_bytes).sum(), cpu_percent, tree })
+    let memory_bytes = tree.iter().map(Stat::rss_bytes).sum();
+    Some((Usage { tree, memory_bytes, cpu_percent }, seconds))
 }
 
 /// Children that ended are counted by whoever waited for them.

@@ -3,14 +3,14 @@
 //! Decides nothing. Reads no more of another user's process than its place in the tree: it is out of reach anyway. A process
 //! that ends meanwhile is left out.
 
+use super::clock;
 use super::procfs::{self, Reader, Stat};
 use crate::cleanup::Me;
-use crate::model::{Observed, Pid, ProcId};
+use crate::model::{BootTime, Observed, Pid, ProcId};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const CONFIG_FILE: &str = "devstack.toml";
@@ -24,11 +24,36 @@ pub fn me() -> io::Result<Me> {
     Ok(Me { pid, uid: nix::unistd::getuid().as_raw(), exe: procfs::exe(pid).ok() })
 }
 
+/// Everything that runs. What is cheap is read of all; the rest only of those that `deserves`, of what they descend from and of
+/// what descends from them: the others stay without a user, and so out of reach.
+///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn processes(me: &Me) -> io::Result<Vec<Observed>> {
+pub fn processes(me: &Me, deserves: &dyn Fn(&Observed) -> bool) -> io::Result<Vec<Observed>> {
     let mut scan = Scan { me, reader: Reader::default(), namespace: procfs::pid_namespace(me.pid).ok(), homes: HashMap::new() };
-    Ok(procfs::pids()?.into_iter().filter_map(|pid| scan.observe(pid)).collect())
+    let now = clock::now();
+    let mut all: Vec<Observed> = procfs::pids()?.into_iter().filter_map(|pid| scan.glance(pid, now)).collect();
+    let deserving = with_relatives(&all, deserves);
+    let mut index = 0;
+    // What vanished or changed hands under a closer look is left out.
+    all.retain_mut(|it| {
+        index += 1;
+        !deserving[index - 1] || scan.look_closer(it)
+    });
+    Ok(all)
+}
+
+fn with_relatives(all: &[Observed], deserves: &dyn Fn(&Observed) -> bool) -> Vec<bool> {
+    let index_of: HashMap<Pid, usize> = all.iter().enumerate().map(|(index, it)| (it.id.pid, index)).collect();
+    let parent = |index: usize| index_of.get(&all[index].ppid).copied();
+    // A chain longer than the table would be a circle, which processes that came and went may show.
+    let line = |index: usize| std::iter::successors(Some(index), |&index| parent(index)).take(all.len());
+    let chosen: Vec<bool> = all.iter().map(deserves).collect();
+    let mut wanted: Vec<bool> = (0..all.len()).map(|index| line(index).any(|up| chosen[up])).collect();
+    for index in (0..all.len()).filter(|&index| chosen[index]) {
+        line(index).for_each(|up| wanted[up] = true);
+    }
+    wanted
 }
 
 struct Scan<'a> {
@@ -41,42 +66,39 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// `None`: gone, or dead and only not yet waited for.
-    fn observe(&mut self, pid: Pid) -> Option<Observed> {
+    fn glance(&mut self, pid: Pid, now: BootTime) -> Option<Observed> {
         let stat = self.reader.stat(pid).ok()?;
         // State `Z` with other threads is a main thread that ended before them: such a process lives.
         if stat.is_zombie() && stat.threads <= 1 {
             return None;
         }
-        let mut it = from_stat(&stat);
-        // The owner of the folder is cheap; it is the real user except where root hides a process from tracing.
-        let owner = std::fs::metadata(format!("/proc/{pid}")).ok()?.uid();
-        if owner != self.me.uid && owner != 0 {
-            it.uid = Some(owner);
+        let mut it = from_stat(&stat, now);
+        if stat.is_kernel_thread() {
             return Some(it);
         }
-        self.look_closer(pid, &mut it);
-        // The number changed hands while we read: half of what was seen is another process's.
-        (self.reader.stat(pid).ok()?.start_ticks == stat.start_ticks).then_some(it)
-    }
-
-    fn look_closer(&mut self, pid: Pid, it: &mut Observed) {
         it.argv = self.reader.argv(pid).unwrap_or_default();
-        it.exe = procfs::exe(pid).ok();
-        if let Ok((uid, ignores_hangup)) = self.reader.status(pid) {
-            (it.uid, it.ignores_hangup) = (Some(uid), ignores_hangup);
-        }
-        // A kernel thread, or one that we may not look into.
-        if it.exe.is_none() || it.uid != Some(self.me.uid) {
-            return;
-        }
-        it.same_pid_namespace = self.namespace.is_some() && procfs::pid_namespace(pid).ok() == self.namespace;
-        it.outputs = [procfs::fd_target(pid, 1), procfs::fd_target(pid, 2)];
-        it.cwd = procfs::cwd(pid).ok();
-        it.home = it.cwd.as_deref().and_then(|cwd| self.home(cwd));
+        // Refused, for another user's.
         if let Ok([cookie, root]) = self.reader.environ(pid, [b"DEVSTACK_RUN", b"DEVSTACK_ROOT"]) {
             it.cookie = cookie.and_then(|cookie| String::from_utf8(cookie).ok());
             it.root = root.filter(|root| !root.is_empty()).map(|root| PathBuf::from(OsString::from_vec(root)));
+            it.outputs = [procfs::fd_target(pid, 1), procfs::fd_target(pid, 2)];
         }
+        Some(it)
+    }
+
+    fn look_closer(&mut self, it: &mut Observed) -> bool {
+        let pid = it.id.pid;
+        it.exe = procfs::exe(pid).ok();
+        it.cwd = procfs::cwd(pid).ok();
+        it.home = it.cwd.as_deref().and_then(|cwd| self.home(cwd));
+        it.same_pid_namespace = self.namespace.is_some() && procfs::pid_namespace(pid).ok() == self.namespace;
+        if let Ok((uid, ignores_hangup)) = self.reader.status(pid) {
+            // A kernel thread, or one that we may not look into, is nobody's.
+            it.uid = Some(uid).filter(|uid| *uid != self.me.uid || it.exe.is_some());
+            it.ignores_hangup = ignores_hangup;
+        }
+        // The number changed hands while we read: half of what was seen is another process's.
+        self.reader.stat(pid).is_ok_and(|stat| stat.start_ticks == it.id.start_ticks)
     }
 
     fn home(&mut self, cwd: &Path) -> Option<PathBuf> {
@@ -89,7 +111,7 @@ impl Scan<'_> {
     }
 }
 
-fn from_stat(stat: &Stat) -> Observed {
+fn from_stat(stat: &Stat, now: BootTime) -> Observed {
     Observed {
         id: ProcId { pid: stat.pid, start_ticks: stat.start_ticks },
         ppid: stat.ppid,
@@ -107,7 +129,7 @@ fn from_stat(stat: &Stat) -> Observed {
         cookie: None,
         root: None,
         outputs: [None, None],
-        age: procfs::age(stat.start_ticks),
+        age: now.since(procfs::started_at(stat.start_ticks)),
         memory_bytes: stat.rss_bytes(),
     }
 }

@@ -47,6 +47,11 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
+    /// Threads of the kernel are children of its thread 2, and never exec.
+    pub fn is_kernel_thread(&self) -> bool {
+        self.pgid == 0 && self.sid == 0 && (self.pid == 2 || self.ppid == 2)
+    }
+
     pub fn rss_bytes(&self) -> u64 {
         self.rss_pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
     }

@@ -1,0 +1,107 @@
+//! `devstack cleanup-workers`: ends what dead workers left and what nobody runs any more, and explains each.
+//!
+//! Needs no supervisor. Decides wording and what to ask; ownership is `cleanup`'s, the order of ending `cleanup::killing`'s.
+
+mod act;
+mod report;
+
+pub use act::{Done, end, look};
+pub use report::Report;
+
+use super::{Error, exit_code, style};
+use crate::cleanup::{Action, Choice, Decision, Kind, LedgerFacts};
+use crate::model::{Project, ServiceName, quantity};
+use console::Term;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// End orphans and stale copies that are provably ours, and explain each
+///
+/// Needs neither a supervisor nor a running stack. Exit status 1 when something outlived SIGKILL.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(alias = "cleanup_workers")]
+pub struct Args {
+    /// Services or groups to look at [default: the whole project]
+    #[arg(value_name = "SERVICE|all")]
+    pub targets: Vec<String>,
+    /// Show what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Only what has been running longer, for instance 1d or 12h
+    #[arg(long, value_name = "AGE", value_parser = quantity::duration)]
+    pub older_than: Option<Duration>,
+    /// Also copies that somebody runs on a terminal
+    #[arg(long)]
+    pub include_manual: bool,
+    /// Also processes whose command line says so, without any proof; asks first
+    #[arg(long)]
+    pub include_unproven: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Also the processes of living runs
+    #[arg(long)]
+    pub managed: bool,
+    /// Machine-readable
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// # Errors
+/// When a target is unknown, a question cannot be asked, or something outlived SIGKILL.
+pub fn run(args: &Args, project: &Project, ledger: &LedgerFacts) -> Result<(), Error> {
+    let must_ask = args.include_unproven && !args.yes && !args.dry_run;
+    if must_ask && !(Term::stdout().features().is_attended() && Term::stderr().features().is_attended()) {
+        let error = Error::usage("--include-unproven ends processes that nothing proves to be ours, and there is no terminal to ask on");
+        return Err(error.hint("look first with --dry-run, then add --yes"));
+    }
+    let choice = choice(args, project)?;
+    let seen = look(project, ledger, &choice).map_err(|error| Error::failed(format!("cannot read the process table: {error}")))?;
+    let seen = if must_ask { approved(seen) } else { seen };
+    let done = if args.dry_run {
+        seen.into_iter().map(Done::planned).collect()
+    } else {
+        end(project, ledger, &choice, seen).map_err(|error| Error::failed(format!("cannot go on: {error}")))?
+    };
+    let report = Report { dry_run: args.dry_run, done };
+    if args.json {
+        report.print_json()?
+    } else {
+        report.print_table()?
+    }
+    if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
+}
+
+fn choice(args: &Args, project: &Project) -> Result<Choice, Error> {
+    let whole = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
+    let services = if whole { None } else { Some(services(&args.targets, project)?) };
+    let Args { older_than, include_manual, include_unproven, managed, .. } = *args;
+    Ok(Choice { services, older_than, include_manual, include_unproven, managed })
+}
+
+fn services(targets: &[String], project: &Project) -> Result<BTreeSet<ServiceName>, Error> {
+    let mut found = BTreeSet::new();
+    for target in targets {
+        if let Some(members) = project.groups.get(target) {
+            found.extend(members.iter().cloned());
+        } else if let Some(name) = project.services.keys().find(|name| name.as_str() == target) {
+            found.insert(name.clone());
+        } else {
+            return Err(Error::no_such_target(format!("no service or group named `{target}`")));
+        }
+    }
+    Ok(found)
+}
+
+/// Asks about each look-alike by itself: one wrong yes must not end all of them.
+fn approved(mut seen: Vec<Decision>) -> Vec<Decision> {
+    for one in seen.iter_mut().filter(|one| one.kind == Kind::LookAlike && one.action_planned == Action::WouldTerminate) {
+        let command = style::visible(&one.process.command());
+        style::say(&format!("pid {}: {command}\n  {}\nEnd it? [y/N] ", one.process.id.pid, style::visible(&one.reason)));
+        let answer = Term::stdout().read_line().unwrap_or_default();
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            one.action_planned = Action::LeftAlone;
+        }
+    }
+    seen
+}

@@ -1,0 +1,175 @@
+//! One conversation with a supervisor, while a person may press Ctrl-C or lose patience.
+
+use super::{Error, context::Context, style};
+use crate::control::protocol::{LONGEST_LINE, Refusal, Reply, Request};
+use crate::model::Signal;
+use crate::supervisor::{self, Connection, LaunchError};
+use crate::sys::poll::{Deadline, Interest, wait};
+use crate::sys::signals::Signals;
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+
+pub struct Client {
+    connection: Connection,
+    line: Vec<u8>,
+}
+
+/// What came first.
+pub enum Next {
+    Reply(Reply),
+    Signal(Signal),
+    TimedOut,
+}
+
+impl Client {
+    /// The running supervisor; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be talked to.
+    pub fn connect(context: &Context) -> Result<Option<Self>, Error> {
+        supervisor::connect(&context.folders).map(|found| found.map(|connection| Self::new(connection, context))).map_err(failed)
+    }
+
+    /// The running supervisor, or a new one.
+    ///
+    /// # Errors
+    /// When there is none and none can be started.
+    pub fn launch(context: &Context) -> Result<Self, Error> {
+        supervisor::connect_or_launch(&context.folders, &context.location).map(|connection| Self::new(connection, context)).map_err(failed)
+    }
+
+    fn new(connection: Connection, context: &Context) -> Self {
+        if context.verbose {
+            style::say(&format!("supervisor: pid {}, version {}\n", connection.hello.pid, style::visible(&connection.hello.version)));
+        }
+        Self { connection, line: Vec::new() }
+    }
+
+    /// The supervisor's process.
+    pub fn supervisor(&self) -> i32 {
+        self.connection.hello.pid
+    }
+
+    /// # Errors
+    /// When the supervisor is gone.
+    pub fn send(&mut self, request: &Request) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(request).map_err(Error::failed)?;
+        line.push(b'\n');
+        self.connection.lines.get_mut().write_all(&line).map_err(|_| gone())
+    }
+
+    /// Waits for a reply, a signal or the deadline.
+    ///
+    /// # Errors
+    /// When the supervisor is gone, refuses, or talks nonsense.
+    pub fn next(&mut self, signals: &Signals, deadline: Option<Deadline>) -> Result<Next, Error> {
+        loop {
+            if let Some(reply) = self.buffered()? {
+                return Ok(Next::Reply(reply));
+            }
+            let stream = self.connection.lines.get_ref();
+            let ready = wait(&[Interest::Input(stream.as_fd()), Interest::Input(signals.as_fd())], deadline.map(Deadline::left))
+                .map_err(Error::failed)?;
+            if let Some(signal) = signals.next().map_err(Error::failed)? {
+                return Ok(Next::Signal(signal));
+            }
+            if ready[0] {
+                self.read_more()?;
+            } else if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
+                return Ok(Next::TimedOut);
+            }
+        }
+    }
+
+    /// Waits for a reply, whatever else happens.
+    ///
+    /// # Errors
+    /// As [`Client::next`].
+    pub fn reply(&mut self) -> Result<Reply, Error> {
+        loop {
+            if let Some(reply) = self.buffered()? {
+                return Ok(reply);
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// Waits until the supervisor and its keeper are gone.
+    ///
+    /// # Errors
+    /// When that cannot be waited for.
+    pub fn wait_for_end(mut self, context: &Context) -> Result<(), Error> {
+        let _ = std::io::copy(&mut self.connection.lines, &mut std::io::sink());
+        drop(self.connection);
+        supervisor::wait_until_gone(&context.folders).map_err(Error::failed)
+    }
+
+    fn buffered(&mut self) -> Result<Option<Reply>, Error> {
+        let buffer = self.connection.lines.buffer();
+        let taken = buffer.iter().position(|&byte| byte == b'\n').map_or(buffer.len(), |end| end + 1);
+        self.line.extend_from_slice(&buffer[..taken]);
+        self.connection.lines.consume(taken);
+        if !self.line.ends_with(b"\n") {
+            return Ok(None);
+        }
+        let reply = serde_json::from_slice(&std::mem::take(&mut self.line))
+            .map_err(|error| Error::failed(format!("the supervisor's answer makes no sense: {error}")))?;
+        match reply {
+            Reply::Refused(refusal) => Err(refused(refusal)),
+            reply => Ok(Some(reply)),
+        }
+    }
+
+    fn read_more(&mut self) -> Result<(), Error> {
+        if self.line.len() > 64 * LONGEST_LINE {
+            return Err(Error::failed("the supervisor's answer has no end"));
+        }
+        match self.connection.lines.fill_buf() {
+            Ok([]) => Err(gone()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(_) => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::failed("the supervisor ended while it was asked").hint("its workers keep running; try the command again")
+}
+
+fn failed(error: LaunchError) -> Error {
+    let hint = match &error {
+        LaunchError::Silent { pid, .. } => Some(format!("if it is stopped, continue it with `kill -CONT {pid}`; its workers keep running")),
+        LaunchError::Unreachable(_) => Some("end it with SIGTERM, or restore the folder; its workers keep running".to_owned()),
+        LaunchError::Io(_) | LaunchError::Failed(_) => None,
+    };
+    match hint {
+        Some(hint) => Error::failed(error).hint(hint),
+        None => Error::failed(error),
+    }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Protocol { supervisor } => Error::failed(format!(
+            "the running supervisor is devstack {} and speaks another protocol than this one ({})",
+            supervisor.version,
+            env!("CARGO_PKG_VERSION")
+        ))
+        .hint(format!("use that version once more to `stop --supervisor`, or end pid {} with SIGTERM", supervisor.pid)),
+        Refusal::Malformed { detail } => Error::failed(format!("the supervisor did not understand the request: {detail}")),
+        Refusal::NoSuchService { service } => Error::no_such_target(format!("the supervisor knows no service `{service}`")),
+        Refusal::Config { rendered } => {
+            style::say(&rendered);
+            Error::told(super::exit_code::USAGE)
+        }
+        Refusal::ShuttingDown => Error::failed("the supervisor is shutting down").hint("try again once it is gone"),
+        Refusal::Internal { detail } => Error::failed(format!("the supervisor failed: {detail}")),
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.connection.lines.get_ref().as_fd()
+    }
+}

@@ -1,0 +1,86 @@
+//! What is known without a supervisor: the ledger on disk, held against the processes that are there.
+
+use super::{Error, context::Context};
+use crate::cleanup::{KnownRun, LedgerFacts};
+use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
+use crate::engine::{Slot, Stack};
+use crate::model::{Pid, ProcId, ServiceName};
+use crate::supervisor::{Found, load_ledger, view};
+use crate::sys::pidfd::PidFd;
+use crate::sys::{clock, procfs};
+
+/// The stack as the ledger tells it; an empty one when there is none that holds.
+fn stack(context: &Context) -> Stack {
+    let boot_id = procfs::boot_id().unwrap_or_default();
+    let mut stack = match load_ledger(&context.folders.ledger(), &boot_id) {
+        Ok(Found::Stack(stack)) => *stack,
+        _ => Stack::new(0),
+    };
+    stack.configure(&context.project.services, clock::both(), &mut Vec::new());
+    stack
+}
+
+fn is_alive(slot: &Slot) -> bool {
+    slot.process.as_ref().is_some_and(|process| matches!(PidFd::open(process.main), Ok(Some(_))))
+}
+
+/// Whether the ledger names a run that is not known to have ended.
+pub fn something_runs(context: &Context) -> bool {
+    stack(context).slots().values().any(|slot| slot.state.run().is_some())
+}
+
+/// Status without a supervisor.
+pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snapshot {
+    let now = clock::both();
+    let stack = stack(context);
+    let of = |name: &ServiceName| {
+        let slot = stack.slot(name)?;
+        let usage = slot.process.as_ref().and_then(|process| view::measure_since_start(process.main, now.boot));
+        let mut view = view::service(&context.project, &stack, name, slot, usage.as_ref(), now);
+        if slot.state.run().is_some() && !is_alive(slot) {
+            view.state = StateWord::Failed;
+            view.ready = false;
+            view.pid = None;
+            view.health = HealthView { status: "dead".to_owned(), reason: "not_running".to_owned(), checked_at: None, latency_ms: None };
+            view.detail = Some("it ended while no supervisor was there to see it".to_owned());
+        }
+        if tree {
+            view.tree = usage.map(|usage| view::processes(&usage, now.boot)).unwrap_or_default();
+        }
+        Some(view)
+    };
+    Snapshot {
+        project: ProjectView { name: context.project.name.clone(), root: context.project.root.display().to_string() },
+        supervisor: None,
+        services: services.iter().filter_map(of).collect(),
+    }
+}
+
+/// What `cleanup-workers` has to know of our own records.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> Result<LedgerFacts, Error> {
+    let known = |(name, slot): (&ServiceName, &Slot)| {
+        Some(KnownRun {
+            service: name.clone(),
+            run: slot.state.run()?,
+            leader: slot.process.as_ref()?.main,
+            alive_managed: true,
+            recorded: Vec::new(),
+            log_file: procfs::file_id(&slot.spec.log_file),
+        })
+    };
+    let keeper = supervisor.and_then(|pid| procfs::stat(pid).ok()).map(|stat| stat.ppid).filter(|pid| *pid > 1);
+    let guardians = [supervisor, keeper].into_iter().flatten();
+    Ok(LedgerFacts {
+        runs: stack(context).slots().iter().filter_map(known).collect(),
+        guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
+        log_files: context
+            .project
+            .services
+            .values()
+            .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
+            .collect(),
+    })
+}

@@ -1,0 +1,90 @@
+use super::client::{Client, Next};
+use super::progress::Progress;
+use super::{Error, context::Context, offline, style};
+use crate::control::protocol::{Ending, Outcome, Reply, Request};
+use crate::model::{ServiceName, quantity};
+use crate::sys::signals::{self, Signals};
+use std::time::Duration;
+
+/// Stop services gracefully, whole trees, dependants first
+///
+/// Done only when no process of them is left. Ctrl-C twice kills at once.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Services or groups [default: every service]
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Kill what has not ended after this, for instance 5s [default: the service's stop_timeout]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    pub timeout: Option<Duration>,
+    /// Kill at once, without the stop signal
+    #[arg(long)]
+    pub kill: bool,
+    /// Stop everything and devstack's own processes too
+    #[arg(long, conflicts_with = "targets")]
+    pub supervisor: bool,
+}
+
+/// # Errors
+/// When something survived; it is named.
+pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
+    let services = context.services(&args.targets)?;
+    let timeout_seconds = args.timeout.map(|timeout| timeout.as_secs_f64());
+    let request = if args.supervisor {
+        Request::Shutdown { kill: args.kill, timeout_seconds }
+    } else {
+        Request::Stop { services: services.clone(), kill: args.kill, timeout_seconds }
+    };
+    let client = match Client::connect(context)? {
+        Some(client) => client,
+        // Workers of a devstack that was killed are stopped by a new one, which then leaves if it was asked to.
+        None if offline::something_runs(context) => Client::launch(context)?,
+        None => return nothing_runs(&services, context),
+    };
+    bring_down(client, context, &services, &request, args.supervisor)
+}
+
+fn nothing_runs(services: &[ServiceName], context: &Context) -> Result<(), Error> {
+    let stopped = |service: &ServiceName| Outcome { service: service.clone(), result: Ending::AlreadyStopped };
+    let outcomes: Vec<Outcome> = services.iter().map(stopped).collect();
+    Progress::new(services, context.quiet).finish(&outcomes, |_, _| Vec::new())
+}
+
+/// Asks for a stop and tells its progress.
+///
+/// # Errors
+/// As [`run`].
+pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName], request: &Request, leave: bool) -> Result<(), Error> {
+    let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
+    client.send(request)?;
+    let mut progress = Progress::new(services, context.quiet);
+    let mut pressed = 0;
+    loop {
+        match client.next(&signals, None)? {
+            Next::Reply(Reply::Update(update)) => progress.update(&update),
+            Next::Reply(Reply::Done { outcomes }) => {
+                let result = progress.finish(&outcomes, |_, _| Vec::new());
+                if leave && result.is_ok() {
+                    client.wait_for_end(context)?;
+                }
+                return result;
+            }
+            Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) | Next::TimedOut => {}
+            Next::Signal(_) => {
+                pressed += 1;
+                match pressed {
+                    1 => style::say("\nstopping; press Ctrl-C again to kill now\n"),
+                    2 => kill(context, services)?,
+                    _ => return Err(Error::interrupted()),
+                }
+            }
+        }
+    }
+}
+
+fn kill(context: &Context, services: &[ServiceName]) -> Result<(), Error> {
+    if let Some(mut second) = Client::connect(context)? {
+        second.send(&Request::Stop { services: services.to_vec(), kill: true, timeout_seconds: None })?;
+    }
+    Ok(())
+}
