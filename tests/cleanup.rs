@@ -3,7 +3,7 @@
 #[path = "cleanup/world.rs"]
 mod world;
 
-use devstack::cleanup::{Action, Choice, Evidence, Kind, LedgerFacts, Role};
+use devstack::cleanup::{Action, Choice, Decision, Evidence, Kind, LedgerFacts, Role};
 use devstack::cli::cleanup_workers::{Args, Report, end, look, run};
 use std::fs::File;
 use std::path::Path;
@@ -201,6 +201,33 @@ fn a_copy_on_a_living_terminal_stays_until_it_is_asked_for() {
 
     world.clean(&Choice { include_manual: true, ..Choice::default() });
     assert!(!is_alive(pool.main) && !pool.everyone_but_main().into_iter().any(is_alive));
+}
+
+#[test]
+fn a_stray_that_hid_everything_but_its_output_goes() {
+    let mut world = World::new();
+    let log = File::create(world.log()).expect("a log");
+    let mut command = world.command(&["setsid", "env", "-i", "/bin/sleep", "600"]);
+    // setsid leads a group here, so it forks, and only the child remains.
+    let parent = world.start(command.current_dir("/").stdout(log));
+    let settled = |one: &Decision| one.process.ppid == 1 && one.process.argv.len() == 2;
+    wait_until("it runs alone", || !is_alive(parent) && world.look(&everything()).iter().all(settled));
+    let seen = world.look(&everything());
+    world.watch(seen[0].process.id.pid);
+    let found: Vec<_> = seen.iter().map(|one| (one.process.argv[1].clone(), one.evidence.clone())).collect();
+    assert_eq!(found, [(b"600".to_vec(), vec![Evidence::LogFile])]);
+    assert!(world.clean(&everything()).iter().all(|one| one.action == Action::Terminated));
+    assert!(!is_alive(seen[0].process.id));
+}
+
+#[test]
+fn a_log_that_leads_to_dev_null_proves_nothing() {
+    let mut world = World::new();
+    std::os::unix::fs::symlink("/dev/null", world.log()).expect("a link");
+    let mut command = world.command(&["sleep", "600"]);
+    let stranger = world.start(&mut command);
+    assert!(world.clean(&everything()).is_empty());
+    assert!(is_alive(stranger));
 }
 
 /// Run by the next test, inside a shell of a worker: what a person does who types the command there.

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(value_name = "SERVICE|all")]
     pub targets: Vec<String>,
     /// Show what would be done, and do nothing
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     pub dry_run: bool,
     /// Only what has been running longer, for instance 1d or 12h
     #[arg(long, value_name = "AGE", value_parser = quantity::duration)]
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     pub include_unproven: bool,
     /// Do not ask
-    #[arg(short, long)]
+    #[arg(long)]
     pub yes: bool,
     /// Also the processes of living runs
     #[arg(long)]

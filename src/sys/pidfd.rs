@@ -4,13 +4,13 @@
 //! number cannot have been recycled in between. Alive means "the descriptor is not readable": `kill(pid, 0)` succeeds on a
 //! zombie, and state `Z` is shown by a process whose other threads still run.
 
-use super::procfs;
+use super::{clock, procfs};
 use crate::model::{ProcId, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct PidFd {
@@ -75,16 +75,27 @@ impl AsFd for PidFd {
 /// # Errors
 /// When the kernel cannot poll that many descriptors.
 pub fn wait_any(held: &[PidFd], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
-    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let until = timeout.map(|timeout| clock::now().after(timeout));
     let mut polled: Vec<PollFd<'_>> = held.iter().map(|one| PollFd::new(one, PollFlags::IN)).collect();
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.since(clock::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut polled, left.as_ref()) {
             Ok(_) => return Ok((0..held.len()).filter(|&index| !polled[index].revents().is_empty()).collect()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: one descriptor is held for every process of a set.
+pub fn allow_many() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Refused: then the first set that is too large says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::cleanup::killing::{Killing, Member, Then};
 use crate::cleanup::{Action, Choice, Decision, Interest, Kind, LedgerFacts, Role, plan};
 use crate::model::{BootTime, ProcId, Project};
-use crate::sys::pidfd::{PidFd, wait_any};
+use crate::sys::pidfd::{PidFd, allow_many, wait_any};
 use crate::sys::{clock, procfs, scan};
 use std::collections::BTreeMap;
 use std::io;
@@ -48,6 +48,7 @@ pub fn look(project: &Project, ledger: &LedgerFacts, choice: &Choice) -> io::Res
 /// # Errors
 /// When `/proc` cannot be read or descriptors have run out.
 pub fn end(project: &Project, ledger: &LedgerFacts, choice: &Choice, seen: Vec<Decision>) -> io::Result<Vec<Done>> {
+    allow_many();
     let now = clock::now();
     let mut killing = Killing::new(Some(GRACE), now.after(GRACE + KILL_TIMEOUT));
     let mut victims = Victims::default();
@@ -66,10 +67,9 @@ pub fn end(project: &Project, ledger: &LedgerFacts, choice: &Choice, seen: Vec<D
             Then::Wait { until, on } => victims.wait(&on, until)?,
             Then::Empty | Then::Stuck(_) => break,
         }
-        // An unproven process is ended because a person pointed at it; nobody pointed at a new one.
-        let again = look(project, ledger, &Choice { include_unproven: false, ..choice.clone() })?;
-        for decision in again.into_iter().filter(|one| one.action_planned == Action::WouldTerminate && one.kind != Kind::LookAlike) {
-            victims.hold(decision)?;
+        // From the first signal on there is no way back: what was frozen must not stay so because one scan failed.
+        for decision in latecomers(project, ledger, choice) {
+            let _ = victims.hold(decision);
         }
     }
     let mut done = victims.outcome(&killing)?;
@@ -77,6 +77,13 @@ pub fn end(project: &Project, ledger: &LedgerFacts, choice: &Choice, seen: Vec<D
     let spared: Vec<Done> = spared.into_iter().filter(new).map(Done::planned).collect();
     done.extend(spared);
     Ok(done)
+}
+
+/// What a fresh look proves to be ours and ending. An unproven process is ended because a person pointed at it; nobody pointed
+/// at a new one.
+fn latecomers(project: &Project, ledger: &LedgerFacts, choice: &Choice) -> impl Iterator<Item = Decision> {
+    let seen = look(project, ledger, &Choice { include_unproven: false, ..choice.clone() }).unwrap_or_default();
+    seen.into_iter().filter(|one| one.action_planned == Action::WouldTerminate && one.kind != Kind::LookAlike)
 }
 
 /// The processes to end, in the order they were found.
@@ -112,11 +119,27 @@ impl Victims {
         self.decisions.iter().map(member).collect()
     }
 
+    /// Until one of `on` has ended and its neighbours had a moment to follow.
     fn wait(&mut self, on: &[ProcId], until: BootTime) -> io::Result<()> {
         // Polling wants them side by side; they go back where they were.
-        let waited: Vec<PidFd> = on.iter().filter_map(|id| self.held.remove(id)).collect();
-        let result = wait_for_neighbours(&waited, until);
-        self.held.extend(waited.into_iter().map(|held| (held.id(), held)));
+        let mut waiting: Vec<PidFd> = on.iter().filter_map(|id| self.held.remove(id)).collect();
+        let mut until = until;
+        let result = loop {
+            if waiting.is_empty() {
+                break Ok(());
+            }
+            let ended = match wait_any(&waiting, Some(until.since(clock::now()))) {
+                Ok(ended) if ended.is_empty() => break Ok(()),
+                Ok(ended) => ended,
+                Err(error) => break Err(error),
+            };
+            for index in ended.into_iter().rev() {
+                let one = waiting.swap_remove(index);
+                self.held.insert(one.id(), one);
+            }
+            until = until.min(clock::now().after(SETTLE));
+        };
+        self.held.extend(waiting.into_iter().map(|held| (held.id(), held)));
         result
     }
 
@@ -133,18 +156,6 @@ impl Victims {
         };
         self.decisions.iter().map(fate).collect()
     }
-}
-
-/// Until one has ended and the others had a moment to follow.
-fn wait_for_neighbours(waited: &[PidFd], until: BootTime) -> io::Result<()> {
-    let first = wait_any(waited, Some(until.since(clock::now())))?;
-    let settled = clock::now().after(SETTLE).min(until);
-    let mut ended = first.len();
-    while ended > 0 && ended < waited.len() && clock::now() < settled {
-        std::thread::sleep(Duration::from_millis(1));
-        ended = wait_any(waited, Some(Duration::ZERO))?.len();
-    }
-    Ok(())
 }
 
 fn with_log_files(project: &Project, ledger: &LedgerFacts) -> LedgerFacts {

@@ -15,7 +15,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Whether an error only says that the process has ended, or was never visible to us.
@@ -202,14 +202,16 @@ fn children_by_scan(reader: &mut Reader, parent: Pid) -> io::Result<Vec<Pid>> {
     Ok(pids()?.into_iter().filter(|&pid| reader.stat(pid).is_ok_and(|stat| stat.ppid == parent)).collect())
 }
 
-/// What its descriptor is open on; `None` when closed, or not for us to see.
+/// The regular file its descriptor is open on; `None` when closed, not for us to see, or something that unrelated processes
+/// share as a matter of course, such as /dev/null or a terminal.
 pub fn fd_target(pid: Pid, fd: u32) -> Option<FileId> {
-    fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() })
+    file_id(Path::new(&format!("/proc/{pid}/fd/{fd}")))
 }
 
-/// What a path leads to.
-pub fn file_id(path: &std::path::Path) -> Option<FileId> {
-    fs::metadata(path).ok().map(|file| FileId { dev: file.dev(), ino: file.ino() })
+/// The regular file a path leads to.
+pub fn file_id(path: &Path) -> Option<FileId> {
+    let file = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(FileId { dev: file.dev(), ino: file.ino() })
 }
 
 /// One variable of the environment the process was started with; `None` also when it may not be read.
@@ -286,6 +288,16 @@ mod tests {
         assert!(environ_value(me, b"DEVSTACK_NO_SUCH").is_none());
         assert!(pids().expect("proc").contains(&me));
         assert_eq!(boot_id().expect("proc").len(), 36);
+    }
+
+    #[test]
+    fn what_everybody_writes_to_is_no_ones_file() {
+        assert_eq!(file_id(Path::new("/dev/null")), None);
+        assert_eq!(file_id(Path::new("/proc/self/exe")), file_id(&std::env::current_exe().expect("exe")));
+        let mut child = std::process::Command::new("sleep").arg("60").stdout(std::process::Stdio::null()).spawn().expect("sleep");
+        assert_eq!(fd_target(i32::try_from(child.id()).expect("a pid"), 1), None);
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
     }
 
     #[test]
