@@ -8,11 +8,11 @@ mod report;
 pub use act::{Done, end, look};
 pub use report::Report;
 
-use super::{Error, exit_code, style};
-use crate::cleanup::{Action, Choice, Decision, Kind, LedgerFacts};
-use crate::model::{Project, ServiceName, quantity};
+use super::client::Client;
+use super::{Error, context::Context, exit_code, offline, style};
+use crate::cleanup::{Action, Choice, Decision, Kind};
+use crate::model::quantity;
 use console::Term;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// End orphans and stale copies that are provably ours, and explain each
@@ -49,13 +49,15 @@ pub struct Args {
 
 /// # Errors
 /// When a target is unknown, a question cannot be asked, or something outlived SIGKILL.
-pub fn run(args: &Args, project: &Project, ledger: &LedgerFacts) -> Result<(), Error> {
+pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let must_ask = args.include_unproven && !args.yes && !args.dry_run;
     if must_ask && !(Term::stdout().features().is_attended() && Term::stderr().features().is_attended()) {
         let error = Error::usage("--include-unproven ends processes that nothing proves to be ours, and there is no terminal to ask on");
         return Err(error.hint("look first with --dry-run, then add --yes"));
     }
-    let choice = choice(args, project)?;
+    let choice = choice(args, context)?;
+    let supervisor = Client::connect(context).ok().flatten().map(|client| client.supervisor());
+    let (project, ledger) = (&context.project, &offline::ledger_facts(context, supervisor));
     let seen = look(project, ledger, &choice).map_err(|error| Error::failed(format!("cannot read the process table: {error}")))?;
     let seen = if must_ask { approved(seen) } else { seen };
     let done = if args.dry_run {
@@ -72,25 +74,11 @@ pub fn run(args: &Args, project: &Project, ledger: &LedgerFacts) -> Result<(), E
     if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
 }
 
-fn choice(args: &Args, project: &Project) -> Result<Choice, Error> {
+fn choice(args: &Args, context: &Context) -> Result<Choice, Error> {
     let whole = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
-    let services = if whole { None } else { Some(services(&args.targets, project)?) };
+    let services = if whole { None } else { Some(context.services(&args.targets)?.into_iter().collect()) };
     let Args { older_than, include_manual, include_unproven, managed, .. } = *args;
     Ok(Choice { services, older_than, include_manual, include_unproven, managed })
-}
-
-fn services(targets: &[String], project: &Project) -> Result<BTreeSet<ServiceName>, Error> {
-    let mut found = BTreeSet::new();
-    for target in targets {
-        if let Some(members) = project.groups.get(target) {
-            found.extend(members.iter().cloned());
-        } else if let Some(name) = project.services.keys().find(|name| name.as_str() == target) {
-            found.insert(name.clone());
-        } else {
-            return Err(Error::no_such_target(format!("no service or group named `{target}`")));
-        }
-    }
-    Ok(found)
 }
 
 /// Asks about each look-alike by itself: one wrong yes must not end all of them.

@@ -2,7 +2,6 @@
 
 use super::{Error, context::Context, style};
 use crate::control::protocol::{LONGEST_LINE, Refusal, Reply, Request};
-use crate::model::Signal;
 use crate::supervisor::{self, Connection, LaunchError};
 use crate::sys::poll::{Deadline, Interest, wait};
 use crate::sys::signals::Signals;
@@ -17,7 +16,8 @@ pub struct Client {
 /// What came first.
 pub enum Next {
     Reply(Reply),
-    Signal(Signal),
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
     TimedOut,
 }
 
@@ -70,8 +70,8 @@ impl Client {
             let stream = self.connection.lines.get_ref();
             let ready = wait(&[Interest::Input(stream.as_fd()), Interest::Input(signals.as_fd())], deadline.map(Deadline::left))
                 .map_err(Error::failed)?;
-            if let Some(signal) = signals.next().map_err(Error::failed)? {
-                return Ok(Next::Signal(signal));
+            if signals.next().map_err(Error::failed)?.is_some() {
+                return Ok(Next::Interrupted);
             }
             if ready[0] {
                 self.read_more()?;

@@ -19,8 +19,8 @@ pub fn run(context: &Context, services: &[ServiceName], request: &Request) -> Re
     let paths: Vec<PathBuf> = services.iter().filter_map(|name| Some(context.project.services.get(name)?.log_file.clone())).collect();
     let mut follower = Follower::from_now(&paths);
     let mut printer = Printer::stdout(services)?;
-    let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE, signals::HANG_UP]).map_err(Error::failed)?;
     let mut client = Client::launch(context)?;
+    let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE, signals::HANG_UP]).map_err(Error::failed)?;
     client.send(request)?;
     let mut progress = Some(Progress::new(services, true));
     loop {
@@ -46,7 +46,7 @@ pub fn run(context: &Context, services: &[ServiceName], request: &Request) -> Re
                         return Err(Error::told(error.exit_code()));
                     }
                 }
-                Next::Signal(_) => return stop(context, services, signals).and(Err(Error::interrupted())),
+                Next::Interrupted => return stop(context, services, signals).and(Err(Error::interrupted())),
                 Next::Reply(_) | Next::TimedOut => {}
             }
         }

@@ -9,7 +9,7 @@ mod merge;
 mod printer;
 mod tail;
 
-pub use follow::{Follower, News};
+pub use follow::Follower;
 pub use printer::Printer;
 pub use tail::tail;
 

@@ -1,6 +1,6 @@
 //! What is known without a supervisor: the ledger on disk, held against the processes that are there.
 
-use super::{Error, context::Context};
+use super::context::Context;
 use crate::cleanup::{KnownRun, LedgerFacts};
 use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
 use crate::engine::{Slot, Stack};
@@ -57,10 +57,7 @@ pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snap
 }
 
 /// What `cleanup-workers` has to know of our own records.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> Result<LedgerFacts, Error> {
+pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> LedgerFacts {
     let known = |(name, slot): (&ServiceName, &Slot)| {
         Some(KnownRun {
             service: name.clone(),
@@ -73,7 +70,7 @@ pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> Result<Ledger
     };
     let keeper = supervisor.and_then(|pid| procfs::stat(pid).ok()).map(|stat| stat.ppid).filter(|pid| *pid > 1);
     let guardians = [supervisor, keeper].into_iter().flatten();
-    Ok(LedgerFacts {
+    LedgerFacts {
         runs: stack(context).slots().iter().filter_map(known).collect(),
         guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
         log_files: context
@@ -82,5 +79,5 @@ pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> Result<Ledger
             .values()
             .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
             .collect(),
-    })
+    }
 }

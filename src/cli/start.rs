@@ -63,9 +63,9 @@ pub struct Patience {
 /// # Errors
 /// As [`run`].
 pub fn bring_up(context: &Context, services: &[ServiceName], request: &Request, patience: Patience) -> Result<(), Error> {
-    let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
     let deadline = patience.timeout.map(Deadline::after);
     let mut client = Client::launch(context)?;
+    let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
     client.send(request)?;
     let mut progress = Progress::new(services, context.quiet);
     let mut open: BTreeSet<&ServiceName> = services.iter().collect();
@@ -85,7 +85,7 @@ pub fn bring_up(context: &Context, services: &[ServiceName], request: &Request, 
                 return progress.finish(&outcomes, |service, offset| last_lines(context, service, offset));
             }
             Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) => {}
-            Next::Signal(_) => {
+            Next::Interrupted => {
                 drop(progress);
                 style::say("the start goes on in the background; see `devstack status`\n");
                 return Err(Error::interrupted());

@@ -70,7 +70,7 @@ pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName
                 return result;
             }
             Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) | Next::TimedOut => {}
-            Next::Signal(_) => {
+            Next::Interrupted => {
                 pressed += 1;
                 match pressed {
                     1 => style::say("\nstopping; press Ctrl-C again to kill now\n"),

@@ -32,10 +32,6 @@ pub fn error(text: &str) -> impl fmt::Display {
     Style::new().for_stderr().red().bold().apply_to(text.to_owned())
 }
 
-pub fn warning(text: &str) -> impl fmt::Display {
-    Style::new().for_stderr().yellow().bold().apply_to(text.to_owned())
-}
-
 pub fn hint(text: &str) -> impl fmt::Display {
     Style::new().for_stderr().cyan().apply_to(text.to_owned())
 }

@@ -29,6 +29,7 @@ mod value;
 pub use discover::{Location, discover};
 pub use environment::environment;
 pub use error::Problems;
+pub use read::closest;
 pub use show::show;
 
 use crate::model::{Project, ProjectId};

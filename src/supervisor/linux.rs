@@ -9,7 +9,7 @@ use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::{prepare, ready};
 use crate::cleanup::killing::{Killing, Then};
-use crate::cleanup::{self, Decision, KnownRun, LedgerFacts};
+use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
 use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
@@ -153,7 +153,8 @@ impl LinuxOs {
     fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
         let Ok(me) = scan::me() else { return Vec::new() };
         let facts = self.ledger_facts();
-        let table = self.table.get_or_insert_with(|| scan::processes(&me).unwrap_or_default());
+        let interest = Interest::new(&self.project, &facts);
+        let table = self.table.get_or_insert_with(|| scan::processes(&me, &|it| interest.is_worth_a_look(it)).unwrap_or_default());
         cleanup::for_start(table, &self.project, &facts, &me, service)
     }
 

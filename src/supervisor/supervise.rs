@@ -34,8 +34,6 @@ struct Inherited {
     listener: OwnedFd,
     /// Lives as long as this process or the keeper.
     lock: OwnedFd,
-    /// Closed once the first supervisor serves; what is written there is what went wrong.
-    ready: std::cell::RefCell<Option<OwnedFd>>,
 }
 
 /// Becomes the keeper of a project and, in a child process, its supervisor. Called first thing in a process that was started
@@ -43,19 +41,16 @@ struct Inherited {
 pub fn keep_supervised(location: Location) -> u8 {
     // SAFETY: the launcher passed exactly these three descriptors, and nothing was opened since.
     let [listener, lock, ready] = unsafe { spawn::inherited() };
-    let inherited = Inherited { location, listener, lock, ready: std::cell::RefCell::new(Some(ready)) };
+    let inherited = Inherited { location, listener, lock };
     let keeper_pid = std::process::id().cast_signed();
-    let result = keeper::keep(|link| {
-        let ready = inherited.ready.borrow_mut().take();
-        match supervise(&inherited, keeper_pid, link, ready) {
-            Ok(()) => 0,
-            Err(error) => {
-                complain(&error);
-                1
-            }
+    // Whoever launched the pair waits for the end of `ready`.
+    let result = keeper::keep(Some(ready), |link, ready| match supervise(&inherited, keeper_pid, link, ready) {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&error);
+            1
         }
     });
-    // The parent's copy must not keep the launcher waiting; it was taken in the child only.
     result.unwrap_or(1)
 }
 

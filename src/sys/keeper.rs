@@ -37,11 +37,11 @@ pub fn become_subreaper() -> io::Result<()> {
 
 /// Runs `supervise` in a child process, again and again until it ends on purpose; answers its exit status.
 ///
-/// Returns a second time, in each child, with what `supervise` answered there.
+/// Returns a second time, in each child, with what `supervise` answered there. `gift` goes to the first one, and is closed here.
 ///
 /// # Errors
 /// When there is no process or descriptor left at the start.
-pub fn keep(supervise: impl Fn(KeeperLink) -> u8) -> io::Result<u8> {
+pub fn keep(mut gift: Option<OwnedFd>, supervise: impl Fn(KeeperLink, Option<OwnedFd>) -> u8) -> io::Result<u8> {
     become_subreaper()?;
     let mut watched = SigSet::empty();
     for signal in [Nix::SIGCHLD, Nix::SIGTERM, Nix::SIGINT, Nix::SIGHUP] {
@@ -58,10 +58,10 @@ pub fn keep(supervise: impl Fn(KeeperLink) -> u8) -> io::Result<u8> {
             nix::unistd::ForkResult::Child => {
                 drop((ours, signals));
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-                return Ok(supervise(KeeperLink { socket: theirs }));
+                return Ok(supervise(KeeperLink { socket: theirs }, gift));
             }
             nix::unistd::ForkResult::Parent { child } => {
-                drop(theirs);
+                drop((theirs, gift.take()));
                 if let Some(status) = watch(child.as_raw(), &ours, &signals)? {
                     return Ok(status);
                 }

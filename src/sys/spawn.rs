@@ -48,8 +48,9 @@ const CANNOT_EXECUTE: i32 = 126;
 struct Prepared {
     program: CString,
     cwd: CString,
-    argv: Vec<CString>,
-    env: Vec<CString>,
+    /// What the pointers below point into.
+    _argv: Vec<CString>,
+    _env: Vec<CString>,
     argv_pointers: Vec<*const libc::c_char>,
     env_pointers: Vec<*const libc::c_char>,
     inherit: Vec<i32>,
@@ -87,8 +88,8 @@ impl Prepared {
             cwd: text(launch.cwd.as_os_str().as_bytes())?,
             argv_pointers: pointers(&argv),
             env_pointers: pointers(&env),
-            argv,
-            env,
+            _argv: argv,
+            _env: env,
             inherit: launch.inherit.iter().map(AsRawFd::as_raw_fd).collect(),
             files: ORIGINAL_FILES.get().copied(),
             complaint: [b"devstack: cannot execute ", launch.program.as_os_str().as_bytes(), b"\n"].concat(),
