@@ -45,7 +45,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
 fn fetch(context: &Context, services: &[ServiceName], tree: bool) -> Result<Snapshot, Error> {
     let Some(mut client) = Client::connect(context)? else { return Ok(offline::snapshot(context, services, tree)) };
     // A service that was added since is not known there yet.
-    client.send(&Request::Status { services: Vec::new(), fresh: true, tree })?;
+    client.send(&Request::Status { services: Vec::new(), tree })?;
     let Reply::Snapshot(mut snapshot) = client.reply()? else { return Err(Error::failed("the supervisor's answer makes no sense")) };
     snapshot.services.retain(|service| services.contains(&service.name));
     let missing: Vec<ServiceName> =

@@ -26,12 +26,7 @@ impl Hello {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// `fresh`: probe health and sample usage now rather than tell what was last seen.
-    Status {
-        services: Vec<ServiceName>,
-        fresh: bool,
-        tree: bool,
-    },
+    Status { services: Vec<ServiceName>, tree: bool },
     Start {
         services: Vec<ServiceName>,
         mode: StartMode,

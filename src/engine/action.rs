@@ -57,7 +57,7 @@ pub enum Act {
 /// What a person, the journal or a waiting command is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// `command` is empty for an external service that is only checked.
+    /// What it creates is missing, or the external service did not answer.
     SettingUp {
         command: Vec<String>,
     },

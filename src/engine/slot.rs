@@ -182,8 +182,6 @@ impl Slot {
         if self.spec.external || self.spec.setup.is_some() {
             let run = turn.new_run();
             self.state = State::SettingUp { run };
-            let command = self.spec.setup.as_ref().map(|setup| setup.command.clone()).unwrap_or_default();
-            self.announce(turn, Notice::SettingUp { command });
             self.act(turn, Act::SetUp { run });
         } else {
             self.state = State::Waiting;

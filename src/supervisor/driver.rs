@@ -51,6 +51,7 @@ impl<O: Os> Driver<O> {
     fn perform(&mut self, mut events: VecDeque<Event>, mut actions: Vec<Action>) {
         let mut after_save = Vec::new();
         loop {
+            events.extend(self.os.take_due());
             while let Some(event) = events.pop_front() {
                 self.stack.step(event, self.os.now(), &mut actions);
             }
@@ -75,7 +76,6 @@ impl<O: Os> Driver<O> {
             for action in after_save.drain(..) {
                 self.carry_out(action);
             }
-            events.extend(self.os.take_due());
         }
     }
 

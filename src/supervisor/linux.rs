@@ -237,10 +237,21 @@ impl Os for LinuxOs {
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
-        let work = prepare::set_up(service.clone(), id, self.helpers.clone(), self.prober.clone(), self.project.root.clone());
-        let (inbox, name) = (self.inbox.clone(), service.name.clone());
+        let name = service.name.clone();
+        if prepare::is_set_up(service) {
+            return self.due.push(Event::Report(name, id, Report::SetUp(Ok(()))));
+        }
+        let inbox = self.inbox.clone();
+        let work = prepare::SetUp {
+            service: service.clone(),
+            run: id,
+            helpers: self.helpers.clone(),
+            prober: self.prober.clone(),
+            root: self.project.root.clone(),
+            inbox: inbox.clone(),
+        };
         let task = tokio::task::spawn_local(async move {
-            let result = work.await;
+            let result = work.perform().await;
             let _ = inbox.send(report(&name, id, Report::SetUp(result))).await;
         });
         self.track(id, service, None).keep(task.abort_handle());

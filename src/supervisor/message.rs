@@ -1,5 +1,5 @@
 use crate::control::protocol::{Reply, Request};
-use crate::engine::Report;
+use crate::engine::{Notice, Report};
 use crate::model::{RunId, ServiceName};
 use tokio::sync::mpsc;
 
@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub enum Message {
     Report(ServiceName, RunId, Report),
+    Notice(ServiceName, Notice),
     /// The main process of a run has ended; its status is still to be read.
     MainEnded(ServiceName, RunId),
     /// A sweep that waited for processes to end may go on.

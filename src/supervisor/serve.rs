@@ -62,6 +62,9 @@ async fn converse(stream: UnixStream, inbox: Inbox) -> std::io::Result<()> {
     }
     while let Some(reply) = replies.recv().await {
         send(&mut write, &reply).await?;
+        if !matches!(reply, Reply::Update(_)) {
+            break;
+        }
     }
     Ok(())
 }

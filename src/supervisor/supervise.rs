@@ -12,7 +12,7 @@ use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{procfs, socket, spawn};
+use crate::sys::{Os, procfs, socket, spawn};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -138,6 +138,7 @@ impl Supervisor {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Report(service, run, report) => self.driver.handle([Event::Report(service, run, report)]),
+            Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
             Message::MainEnded(service, run) => {
                 let exit = self.driver.os().exit_of(run);
                 self.driver.handle([Event::Report(service, run, Report::Ended(exit))]);

@@ -130,7 +130,7 @@ impl Tracker {
 
 fn step(notice: &Notice) -> Option<Step> {
     Some(match notice {
-        Notice::SettingUp { command } if !command.is_empty() => Step::SettingUp { command: command.clone() },
+        Notice::SettingUp { command } => Step::SettingUp { command: command.clone() },
         Notice::WaitingFor(services) => Step::WaitingFor { services: services.clone() },
         Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
         Notice::Starting { main, .. } => Step::Starting { pid: Some(main.pid) },

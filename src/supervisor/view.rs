@@ -63,15 +63,16 @@ fn health(slot: &Slot, now: Now) -> HealthView {
         (State::Running { .. }, Some(probed)) if slot.is_unhealthy() => ("unhealthy", probed.reason.as_str()),
         // A single failure is not yet a verdict; what it said is shown all the same.
         (State::Running { .. }, Some(probed)) => ("slow", probed.reason.as_str()),
-        (State::Running { .. }, None) if slot.spec.health.is_some() => ("starting", "not_checked_yet"),
         (State::Running { .. }, None) => ("healthy", "healthy"),
         (State::Starting { late_at: None, .. }, _) => ("unhealthy", "not_ready_in_time"),
         (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting, _) => {
             ("starting", "not_ready")
         }
-        (State::Stopping { .. } | State::Killing { .. } | State::Draining { .. }, _) => ("stopping", "shutdown_requested"),
+        (State::Stopping { .. } | State::Killing { .. }, _) => ("stopping", "shutdown_requested"),
         (State::Stopped, _) => ("stopped", "not_running"),
-        (State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => ("dead", "not_running"),
+        (State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => {
+            ("dead", "not_running")
+        }
     };
     let seen = last.filter(|_| slot.process.is_some());
     HealthView {
