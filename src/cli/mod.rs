@@ -3,7 +3,7 @@
 //! The only module that prints. Decides wording, layout and exit statuses; never touches a process except through `sys`.
 
 mod check;
-mod cleanup_workers;
+pub mod cleanup_workers;
 mod client;
 mod completions;
 mod context;

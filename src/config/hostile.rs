@@ -4,7 +4,7 @@ use super::{Location, load, show};
 use proptest::prelude::*;
 
 /// Every key of the contract, so that a mutation can reach each reader.
-const VALID: &str = include_str!("../../tests/good-config/every-key.toml");
+const VALID: &str = include_str!("../../tests/suite/good-config/every-key.toml");
 
 /// Where the syntax is right, no mistake may show the value of a variable.
 fn survives(bytes: &[u8], local: Option<&[u8]>, is_toml: bool) -> Result<(), TestCaseError> {

@@ -1,14 +1,14 @@
 //! cleanup-workers against real CPython pools: what is provably ours goes, everything else stays.
 
-#[path = "cleanup/world.rs"]
-mod world;
+
+
 
 use devstack::cleanup::{Action, Choice, Decision, Evidence, Kind, LedgerFacts, Role};
-use devstack::cli::cleanup_workers::{Args, Report, end, look, run};
+use devstack::cli::cleanup_workers::{Report, end, look};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
-use world::{World, is_alive, wait_until};
+use crate::world::{World, is_alive, wait_until};
 
 fn everything() -> Choice {
     Choice { include_manual: true, managed: true, ..Choice::default() }
@@ -74,33 +74,6 @@ fn what_the_old_script_started_with_nohup_goes_when_its_wrapper_is_gone() {
     world.clean(&Choice::default());
     assert!(!is_alive(pool.main) && !pool.everyone_but_main().into_iter().any(is_alive));
     assert!(!pool.semaphore.exists());
-}
-
-#[test]
-fn a_dry_run_touches_nothing_and_a_clean_project_is_success() {
-    let mut world = World::new();
-    let pool = world.start_pool("worker", &[], |_| {});
-    world.kill(pool.main);
-    let dry = Args { dry_run: true, ..Args::default() };
-    run(&dry, &world.project, &world.ledger).expect("a dry run");
-    assert!(pool.everyone_but_main().into_iter().all(is_alive));
-    run(&Args { json: true, ..Args::default() }, &world.project, &world.ledger).expect("all gone");
-    assert!(!pool.everyone_but_main().into_iter().any(is_alive));
-    run(&Args::default(), &world.project, &world.ledger).expect("nothing to clean up");
-}
-
-#[test]
-fn unknown_targets_and_unanswerable_questions_are_refused_before_anything_happens() {
-    let mut world = World::new();
-    let pool = world.start_pool("worker", &[], |_| {});
-    world.kill(pool.main);
-    let unknown = Args { targets: vec!["mtporto".to_owned()], ..Args::default() };
-    assert_eq!(run(&unknown, &world.project, &world.ledger).expect_err("unknown").exit_code(), 4);
-    if !console::Term::stdout().features().is_attended() {
-        let unproven = Args { include_unproven: true, ..Args::default() };
-        assert_eq!(run(&unproven, &world.project, &world.ledger).expect_err("nobody to ask").exit_code(), 2);
-    }
-    assert!(pool.everyone_but_main().into_iter().all(is_alive));
 }
 
 #[test]
@@ -235,7 +208,7 @@ fn a_log_that_leads_to_dev_null_proves_nothing() {
 #[ignore = "a part of another test"]
 fn as_typed() {
     let Some(root) = std::env::var_os("CLEANUP_TEST_ROOT") else { return };
-    let project = world::project(Path::new(&root));
+    let project = crate::world::project(Path::new(&root));
     let seen = look(&project, &LedgerFacts::default(), &everything()).expect("a scan");
     end(&project, &LedgerFacts::default(), &everything(), seen).expect("a clean-up");
 }
@@ -247,7 +220,7 @@ fn the_shell_it_is_typed_in_survives_even_inside_a_worker() {
     world.kill(pool.main);
     let root = world.root().to_path_buf();
     let program = std::env::current_exe().expect("this test");
-    let line = format!("'{}' --exact as_typed --ignored; echo python -m apps.mtproto.worker >survived", program.display());
+    let line = format!("'{}' --exact cleanup::as_typed --ignored; echo python -m apps.mtproto.worker >survived", program.display());
     let mut command = world.command(&["bash", "-c", &line]);
     command.env("CLEANUP_TEST_ROOT", &root).env("DEVSTACK_RUN", "analyticbot/mtproto/1-1").env("DEVSTACK_ROOT", &root);
     world.start(&mut command);

@@ -37,7 +37,7 @@ fn refusal(case: &Path) -> String {
 
 #[test]
 fn every_bad_configuration_is_refused_in_the_expected_words() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-config");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/bad-config");
     let update = std::env::var_os("UPDATE_GENERATED").is_some();
     let mut cases: Vec<PathBuf> = fs::read_dir(&folder).expect("cases").map(|entry| entry.expect("entry").path()).collect();
     cases.retain(|case| case.extension().is_some_and(|extension| extension == "toml"));

@@ -176,7 +176,7 @@ fn what_is_shown_is_the_resolved_configuration_without_values_of_variables() {
     let folder = folder();
     let project = folder.load(EVERY_KEY);
     let text = show(&project).replace(&folder.root.display().to_string(), "ROOT").replace(&project.id.0, "ID");
-    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/good-config/every-key.shown");
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/good-config/every-key.shown");
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         fs::write(&expected, &text).expect("written");
     }
