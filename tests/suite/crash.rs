@@ -119,6 +119,19 @@ fn after_both_are_killed_stop_still_stops_everything() {
 }
 
 #[test]
+fn a_process_of_another_checkout_survives_even_if_its_run_has_the_same_number() {
+    let stack = TestStack::new(WEB);
+    let (keeper, supervisor, worker) = started(&stack);
+    let mark = procfs::environ_value(worker.pid, b"DEVSTACK_RUN").expect("marked");
+    let mark = format!("DEVSTACK_RUN={}", String::from_utf8(mark).expect("text"));
+    let other = stack.start_beside("env", &["-C", "/", &mark, "DEVSTACK_ROOT=/another/checkout", "sleep", "600"]);
+    wait_until("it is marked", || procfs::environ_value(other.pid, b"DEVSTACK_RUN").is_some());
+    kill_both(keeper, supervisor);
+    stack.run("stop --supervisor").ends_with(0);
+    assert!(!is_alive(worker) && is_alive(other));
+}
+
+#[test]
 fn a_worker_that_ended_while_all_of_devstack_was_dead_is_said_to_be_dead() {
     let stack = TestStack::new(WEB);
     let (keeper, supervisor, worker) = started(&stack);
