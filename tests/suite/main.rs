@@ -3,12 +3,15 @@
 mod bad_config;
 mod before_start;
 mod cleanup;
+mod cleanup_command;
 mod crash;
 mod documentation;
 mod good_config;
 mod layers;
+mod logs;
 mod restart;
 mod start;
+mod status;
 mod stop;
 mod support;
 mod terminal;

@@ -52,14 +52,18 @@ impl Terminal {
         input.write_all(keys.as_bytes()).and_then(|()| input.flush()).expect("typed");
     }
 
+    pub fn is_over(&self) -> bool {
+        self.status().is_some()
+    }
+
+    fn status(&self) -> Option<i32> {
+        self.drawn().rsplit_once("status=").and_then(|(_, code)| code.split(['\r', '\n']).next()?.parse().ok())
+    }
+
     /// The exit status of its line, and everything that was drawn.
     pub fn end(self) -> (i32, String) {
-        let mut found = None;
-        wait_until("the line on the terminal ends", || {
-            found = self.drawn().rsplit_once("status=").and_then(|(_, code)| code.split(['\r', '\n']).next()?.parse().ok());
-            found.is_some()
-        });
-        (found.expect("just seen"), self.drawn())
+        wait_until("the line on the terminal ends", || self.is_over());
+        (self.status().expect("just seen"), self.drawn())
     }
 }
 
