@@ -39,8 +39,13 @@ struct Inherited {
 /// Becomes the keeper of a project and, in a child process, its supervisor. Called first thing in a process that was started
 /// by [`super::connect_or_launch`]; answers the exit status.
 pub fn keep_supervised(location: Location) -> u8 {
-    // SAFETY: the launcher passed exactly these three descriptors, and nothing was opened since.
-    let [listener, lock, ready] = unsafe { spawn::inherited() };
+    let [listener, lock, ready] = match spawn::inherited() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            complain(&error);
+            return 1;
+        }
+    };
     let inherited = Inherited { location, listener, lock };
     let keeper_pid = std::process::id().cast_signed();
     // Whoever launched the pair waits for the end of `ready`.

@@ -1,3 +1,5 @@
+#![expect(unsafe_code, reason = "the only registration that tokio does not deprecate")]
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;

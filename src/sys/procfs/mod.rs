@@ -267,6 +267,7 @@ pub fn rss_bytes(pid: Pid) -> io::Result<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any child will do")]
 mod tests {
     use super::*;
 
