@@ -134,7 +134,7 @@ impl LinuxOs {
                 }
                 Then::Wait { until, on } => (on, Some(until)),
                 Then::Stuck(left) => {
-                    let survivors = left.iter().map(|proc| (proc.pid, describe(proc.pid))).collect();
+                    let survivors = left.iter().map(|proc| (proc.pid, procfs::what_it_does(proc.pid))).collect();
                     self.due.push(Event::Report(run.service.name.clone(), id, Report::Survivors(survivors)));
                     *sweep = Killing::new(None, clock::now().after(SECOND_PATIENCE));
                     (left, None)
@@ -225,8 +225,7 @@ impl LinuxOs {
         run.log_offset = log.length;
         run.held = Some(held);
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
-        let pidfd = pidfd.as_fd().try_clone_to_owned().and_then(Readiness::new).map_err(passing)?;
-        self.watch_end(id, Rc::new(pidfd));
+        self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
         Ok(Spawned { main, log_offset: log.length })
     }
 }
@@ -319,8 +318,7 @@ impl Os for LinuxOs {
         }
         match PidFd::open(main) {
             Ok(Some(process)) => {
-                let pidfd = process.as_fd().try_clone_to_owned().and_then(Readiness::new);
-                let Ok(pidfd) = pidfd else { return gone(self) };
+                let Ok(pidfd) = Readiness::of(&process) else { return gone(self) };
                 self.watch_end(id, Rc::new(pidfd));
                 if !is_ready
                     && let Some(run) = self.runs.get_mut(&id)
@@ -397,15 +395,5 @@ impl Os for LinuxOs {
     fn take_due(&mut self) -> Vec<Event> {
         self.table = None;
         std::mem::take(&mut self.due)
-    }
-}
-
-/// What a process that would not die is doing.
-fn describe(pid: Pid) -> String {
-    let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
-    let waits_in = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    match waits_in.trim() {
-        "" | "0" => format!("state {state}"),
-        place => format!("state {state}, waiting in {place}"),
     }
 }

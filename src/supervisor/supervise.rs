@@ -179,7 +179,7 @@ fn become_keeper(inherited: &Inherited) -> io::Error {
     let argv = launch::argv(&inherited.location);
     match std::fs::File::open("/dev/null") {
         Ok(nobody) => spawn::become_in_place(
-            Path::new("/proc/self/exe"),
+            Path::new(spawn::THIS_PROGRAM),
             &argv,
             &[inherited.listener.as_fd(), inherited.lock.as_fd(), nobody.as_fd()],
         ),

@@ -18,6 +18,14 @@ impl Readiness {
         registered.map(Self).map_err(|error| error.into_parts().1)
     }
 
+    /// Of a copy of somebody's descriptor.
+    ///
+    /// # Errors
+    /// As [`Readiness::new`], and when there is no descriptor left.
+    pub fn of(owner: &impl AsFd) -> io::Result<Self> {
+        owner.as_fd().try_clone_to_owned().and_then(Self::new)
+    }
+
     /// Returns when it is readable, and stays so for the next caller.
     pub async fn readable(&self) {
         // The reactor fails only while the runtime shuts down.

@@ -271,6 +271,9 @@ pub fn inherited<const N: usize>() -> io::Result<[OwnedFd; N]> {
     }
 }
 
+/// What this process runs, even after its file was replaced.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Becomes another program in the same process: pid, children and the descriptors of `inherit` (as 3, 4, …) stay.
 ///
 /// Returns only when that failed.

@@ -137,6 +137,16 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
+/// What a process that would not die is doing.
+pub fn what_it_does(pid: Pid) -> String {
+    let state = stat(pid).map_or('?', |stat| char::from(stat.state));
+    let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    match waits_in.trim() {
+        "" | "0" => format!("state {state}"),
+        place => format!("state {state}, waiting in {place}"),
+    }
+}
+
 /// Every process visible to us, in the kernel's order.
 ///
 /// # Errors
