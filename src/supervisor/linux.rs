@@ -7,10 +7,10 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{prepare, ready};
+use super::{prepare, ready, watch};
 use crate::cleanup::killing::{Killing, Then};
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
@@ -359,19 +359,16 @@ impl Os for LinuxOs {
     }
 
     fn watch(&mut self, id: RunId, service: &Arc<Service>) {
-        let Some(check) = service.health.clone() else { return };
-        let (prober, inbox, service) = (self.prober.clone(), self.inbox.clone(), service.clone());
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let task = tokio::task::spawn_local(async move {
-            loop {
-                let probed = prober.ask(&service, &check.probe, check.timeout).await;
-                if inbox.send(report(&service.name, id, Report::Probed(probed))).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(check.interval).await;
-            }
-        });
-        run.keep(task.abort_handle());
+        if let Some(check) = service.health.clone() {
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox.clone()));
+            run.keep(task.abort_handle());
+        }
+        if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {
+            let task = tokio::task::spawn_local(watch::limits(service.name.clone(), id, main, monitor, inbox));
+            run.keep(task.abort_handle());
+        }
     }
 
     fn reap(&mut self, id: RunId) {

@@ -21,6 +21,7 @@ mod store;
 mod supervise;
 mod tracker;
 pub mod view;
+mod watch;
 
 pub use driver::Driver;
 pub use launch::{Connection, LaunchError, connect, connect_or_launch, wait_until_gone};

@@ -147,7 +147,7 @@ fn measure_since(main: ProcId, (before, since): (f64, BootTime), now: BootTime) 
 }
 
 /// Children that ended are counted by whoever waited for them.
-fn cpu_seconds(stat: &Stat) -> f64 {
+pub fn cpu_seconds(stat: &Stat) -> f64 {
     procfs::started_at(stat.utime + stat.stime + stat.cutime + stat.cstime).as_nanos() as f64 / 1e9
 }
 
