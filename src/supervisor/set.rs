@@ -34,29 +34,18 @@ pub struct Household {
     pub alone: bool,
 }
 
-/// The living processes of a run and its zombies, except the main process once it is dead.
+/// The processes of a run, except the main process once it is dead.
 pub fn members(traits: &Traits, household: &Household) -> Vec<Member> {
-    let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };
-    if let Some(main) = traits.main
-        && let Some(stat) = search.stat_of(main)
-        && !is_dead(&stat)
-    {
-        search.add_tree(stat);
-    }
-    for orphan in search.orphans(household) {
-        if household.alone || belongs(&mut search.reader, traits, &orphan) {
-            search.add_tree(orphan);
-        }
-    }
-    for proc in &traits.recorded {
-        if let Some(stat) = search.stat_of(*proc) {
-            search.add_tree(stat);
-        }
-    }
-    if traits.stranger {
-        search.add_from_whole_table(traits, household);
-    }
+    let mut search = Search::of(traits, household);
     search.found.values().map(|stat| member(&mut search.reader, stat)).collect()
+}
+
+/// The living processes of a run: the main process and its tree first, then what has left the tree.
+pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Vec<Stat>) {
+    let in_tree = traits.main.map(|main| tree(main.pid)).unwrap_or_default();
+    let strays = Search::of(traits, household).found.into_values();
+    let strays = strays.filter(|stat| !is_dead(stat) && in_tree.iter().all(|inside| inside.pid != stat.pid)).collect();
+    (in_tree, strays)
 }
 
 /// The tree below a process, itself first.
@@ -81,6 +70,30 @@ struct Search {
 }
 
 impl Search {
+    fn of(traits: &Traits, household: &Household) -> Self {
+        let mut search = Self { reader: Reader::default(), found: BTreeMap::new() };
+        if let Some(main) = traits.main
+            && let Some(stat) = search.stat_of(main)
+            && !is_dead(&stat)
+        {
+            search.add_tree(stat);
+        }
+        for orphan in search.orphans(household) {
+            if household.alone || belongs(&mut search.reader, traits, &orphan) {
+                search.add_tree(orphan);
+            }
+        }
+        for proc in &traits.recorded {
+            if let Some(stat) = search.stat_of(*proc) {
+                search.add_tree(stat);
+            }
+        }
+        if traits.stranger {
+            search.add_from_whole_table(traits, household);
+        }
+        search
+    }
+
     fn stat_of(&mut self, proc: ProcId) -> Option<Stat> {
         self.reader.stat(proc.pid).ok().filter(|stat| stat.start_ticks == proc.start_ticks)
     }
