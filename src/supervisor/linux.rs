@@ -75,6 +75,12 @@ impl LinuxOs {
         }
     }
 
+    /// Another configuration holds from now on.
+    pub fn adopt_project(&mut self, project: Arc<Project>) {
+        self.environment.set_broken(None);
+        self.project = project;
+    }
+
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
         self.keeper.as_ref()
     }
@@ -310,12 +316,19 @@ impl Os for LinuxOs {
             let exit = os.exit_of(id);
             os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
         };
-        let Ok(stat) = procfs::stat(main.pid) else { return gone(self) };
-        if stat.start_ticks != main.start_ticks {
-            return gone(self);
-        }
+        let stat = match procfs::stat(main.pid) {
+            Ok(stat) if stat.start_ticks == main.start_ticks => stat,
+            // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
+            _ => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.traits.main = None;
+                }
+                return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
+            }
+        };
         if let Some(run) = self.runs.get_mut(&id) {
             run.traits.stranger = !parents.contains(&stat.ppid);
+            run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
             Ok(Some(process)) => {

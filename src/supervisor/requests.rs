@@ -73,7 +73,7 @@ impl Requests {
     fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
         let project = config::load(&self.location).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
         let project = Arc::new(project);
-        driver.os_mut().project = project.clone();
+        driver.os_mut().adopt_project(project.clone());
         driver.configure(&project.services);
         Ok(())
     }

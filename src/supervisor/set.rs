@@ -23,6 +23,13 @@ pub struct Traits {
     pub stranger: bool,
 }
 
+impl Traits {
+    /// Keeps who belongs to the run now, so that it is known also after it has cut every other tie.
+    pub fn record<'a>(&mut self, members: impl IntoIterator<Item = &'a Stat>) {
+        self.recorded = members.into_iter().map(|stat| ProcId { pid: stat.pid, start_ticks: stat.start_ticks }).collect();
+    }
+}
+
 /// Whose children are looked through, and which of them are spoken for.
 #[derive(Debug, Clone, Default)]
 pub struct Household {
@@ -114,7 +121,19 @@ impl Search {
     fn orphans(&mut self, household: &Household) -> Vec<Stat> {
         let children = household.parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
         let strange: Vec<Pid> = children.filter(|pid| !household.known.contains(pid)).collect();
-        strange.into_iter().filter_map(|pid| self.reader.stat(pid).ok()).collect()
+        let mut found = Vec::new();
+        for pid in strange {
+            if !self.is_another_keeper(pid) {
+                found.extend(self.reader.stat(pid).ok());
+            }
+        }
+        found
+    }
+
+    /// A devstack that was started inside a worker belongs to its own project, with everything below it.
+    fn is_another_keeper(&mut self, pid: Pid) -> bool {
+        let argv = self.reader.argv(pid).unwrap_or_default();
+        argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
     }
 
     fn add_from_whole_table(&mut self, traits: &Traits, household: &Household) {

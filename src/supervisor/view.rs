@@ -130,6 +130,7 @@ pub struct Usage {
 pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Usage> {
     let main = run.main()?;
     let (tree, strays) = set::tree_and_strays(&run.traits, household);
+    run.traits.record(tree.iter().chain(&strays));
     let (usage, seconds) = usage(main, tree, strays, run.sampled, now)?;
     run.sampled = Some((seconds, now));
     Some(usage)
