@@ -7,10 +7,10 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{prepare, ready};
+use super::{prepare, ready, watch};
 use crate::cleanup::killing::{Killing, Then};
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
@@ -73,6 +73,12 @@ impl LinuxOs {
             notices: Vec::new(),
             table: None,
         }
+    }
+
+    /// Another configuration holds from now on.
+    pub fn adopt_project(&mut self, project: Arc<Project>) {
+        self.environment.set_broken(None);
+        self.project = project;
     }
 
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
@@ -309,12 +315,19 @@ impl Os for LinuxOs {
             let exit = os.exit_of(id);
             os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
         };
-        let Ok(stat) = procfs::stat(main.pid) else { return gone(self) };
-        if stat.start_ticks != main.start_ticks {
-            return gone(self);
-        }
+        let stat = match procfs::stat(main.pid) {
+            Ok(stat) if stat.start_ticks == main.start_ticks => stat,
+            // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
+            _ => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.traits.main = None;
+                }
+                return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
+            }
+        };
         if let Some(run) = self.runs.get_mut(&id) {
             run.traits.stranger = !parents.contains(&stat.ppid);
+            run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
             Ok(Some(process)) => {
@@ -357,19 +370,16 @@ impl Os for LinuxOs {
     }
 
     fn watch(&mut self, id: RunId, service: &Arc<Service>) {
-        let Some(check) = service.health.clone() else { return };
-        let (prober, inbox, service) = (self.prober.clone(), self.inbox.clone(), service.clone());
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let task = tokio::task::spawn_local(async move {
-            loop {
-                let probed = prober.ask(&service, &check.probe, check.timeout).await;
-                if inbox.send(report(&service.name, id, Report::Probed(probed))).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(check.interval).await;
-            }
-        });
-        run.keep(task.abort_handle());
+        if let Some(check) = service.health.clone() {
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox.clone()));
+            run.keep(task.abort_handle());
+        }
+        if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {
+            let task = tokio::task::spawn_local(watch::limits(service.name.clone(), id, main, monitor, inbox));
+            run.keep(task.abort_handle());
+        }
     }
 
     fn reap(&mut self, id: RunId) {

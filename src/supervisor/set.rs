@@ -23,6 +23,13 @@ pub struct Traits {
     pub stranger: bool,
 }
 
+impl Traits {
+    /// Keeps who belongs to the run now, so that it is known also after it has cut every other tie.
+    pub fn record<'a>(&mut self, members: impl IntoIterator<Item = &'a Stat>) {
+        self.recorded = members.into_iter().map(|stat| ProcId { pid: stat.pid, start_ticks: stat.start_ticks }).collect();
+    }
+}
+
 /// Whose children are looked through, and which of them are spoken for.
 #[derive(Debug, Clone, Default)]
 pub struct Household {
@@ -34,29 +41,18 @@ pub struct Household {
     pub alone: bool,
 }
 
-/// The living processes of a run and its zombies, except the main process once it is dead.
+/// The processes of a run, except the main process once it is dead.
 pub fn members(traits: &Traits, household: &Household) -> Vec<Member> {
-    let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };
-    if let Some(main) = traits.main
-        && let Some(stat) = search.stat_of(main)
-        && !is_dead(&stat)
-    {
-        search.add_tree(stat);
-    }
-    for orphan in search.orphans(household) {
-        if household.alone || belongs(&mut search.reader, traits, &orphan) {
-            search.add_tree(orphan);
-        }
-    }
-    for proc in &traits.recorded {
-        if let Some(stat) = search.stat_of(*proc) {
-            search.add_tree(stat);
-        }
-    }
-    if traits.stranger {
-        search.add_from_whole_table(traits, household);
-    }
+    let mut search = Search::of(traits, household);
     search.found.values().map(|stat| member(&mut search.reader, stat)).collect()
+}
+
+/// The living processes of a run: the main process and its tree first, then what has left the tree.
+pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Vec<Stat>) {
+    let in_tree = traits.main.map(|main| tree(main.pid)).unwrap_or_default();
+    let strays = Search::of(traits, household).found.into_values();
+    let strays = strays.filter(|stat| !is_dead(stat) && in_tree.iter().all(|inside| inside.pid != stat.pid)).collect();
+    (in_tree, strays)
 }
 
 /// The tree below a process, itself first.
@@ -81,6 +77,30 @@ struct Search {
 }
 
 impl Search {
+    fn of(traits: &Traits, household: &Household) -> Self {
+        let mut search = Self { reader: Reader::default(), found: BTreeMap::new() };
+        if let Some(main) = traits.main
+            && let Some(stat) = search.stat_of(main)
+            && !is_dead(&stat)
+        {
+            search.add_tree(stat);
+        }
+        for orphan in search.orphans(household) {
+            if household.alone || belongs(&mut search.reader, traits, &orphan) {
+                search.add_tree(orphan);
+            }
+        }
+        for proc in &traits.recorded {
+            if let Some(stat) = search.stat_of(*proc) {
+                search.add_tree(stat);
+            }
+        }
+        if traits.stranger {
+            search.add_from_whole_table(traits, household);
+        }
+        search
+    }
+
     fn stat_of(&mut self, proc: ProcId) -> Option<Stat> {
         self.reader.stat(proc.pid).ok().filter(|stat| stat.start_ticks == proc.start_ticks)
     }
@@ -101,7 +121,19 @@ impl Search {
     fn orphans(&mut self, household: &Household) -> Vec<Stat> {
         let children = household.parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
         let strange: Vec<Pid> = children.filter(|pid| !household.known.contains(pid)).collect();
-        strange.into_iter().filter_map(|pid| self.reader.stat(pid).ok()).collect()
+        let mut found = Vec::new();
+        for pid in strange {
+            if !self.is_another_keeper(pid) {
+                found.extend(self.reader.stat(pid).ok());
+            }
+        }
+        found
+    }
+
+    /// A devstack that was started inside a worker belongs to its own project, with everything below it.
+    fn is_another_keeper(&mut self, pid: Pid) -> bool {
+        let argv = self.reader.argv(pid).unwrap_or_default();
+        argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
     }
 
     fn add_from_whole_table(&mut self, traits: &Traits, household: &Household) {

@@ -6,7 +6,7 @@ use super::message::Message;
 use super::requests::Requests;
 use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
-use crate::engine::{Event, Report};
+use crate::engine::{Event, Report, Stack};
 use crate::model::{Pid, Project};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
@@ -85,19 +85,22 @@ impl Supervisor {
     fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink) -> io::Result<Self> {
         keeper::become_subreaper()?;
         spawn::raise_open_files_limit();
-        let project = load(&inherited.location)?;
-        let folders = Folders::of(&project.id, |name| std::env::var_os(name))?;
+        let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
         let boot_id = procfs::boot_id()?;
-        let (stack, recovered) = match store::load(&folders.ledger(), &boot_id)? {
-            store::Found::Stack(stack) => (*stack, true),
-            store::Found::Nothing => (store::new_stack(), false),
+        let restored = match store::load(&folders.ledger(), &boot_id)? {
+            store::Found::Stack(stack) => Some(*stack),
+            store::Found::Nothing => None,
             store::Found::SetAside { to, why } => {
                 complain(&io::Error::other(format!("the ledger could not be used ({why}); it was moved to {}", to.display())));
-                (store::new_stack(), false)
+                None
             }
         };
+        let recovered = restored.is_some();
+        let stack = restored.unwrap_or_else(store::new_stack);
+        let (project, broken) = project(&inherited.location, &stack)?;
         let (inbox, messages) = mpsc::channel(INBOX);
         let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
+        environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
@@ -164,10 +167,9 @@ impl Supervisor {
         self.requests.tell(&notices, self.driver.stack());
     }
 
-    /// Nothing of devstack remains: the answers are on their way, the state that only a living supervisor needs goes.
+    /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
     async fn leave(&mut self) -> io::Result<()> {
         self.requests.farewell().await;
-        let _ = std::fs::remove_file(self.folders.ledger());
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
     }
@@ -187,8 +189,28 @@ fn become_keeper(inherited: &Inherited) -> io::Error {
     }
 }
 
-fn load(location: &Location) -> io::Result<Arc<Project>> {
-    config::load(location).map(Arc::new).map_err(|problems| io::Error::other(problems.render(false)))
+/// The project as configured. If its configuration was broken while workers run, they are kept by what the ledger knows of
+/// them, and the problems are told with the next start.
+fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Option<String>)> {
+    let problems = match config::load(location) {
+        Ok(project) => return Ok((Arc::new(project), None)),
+        Err(problems) => problems.render(false),
+    };
+    if stack.slots().values().all(|slot| slot.state.run().is_none()) {
+        return Err(io::Error::other(problems));
+    }
+    complain(&io::Error::other(&*problems));
+    let project = Project {
+        name: location.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        id: config::project_id(&location.root),
+        root: location.root.clone(),
+        config_file: location.config_file.clone(),
+        log_dir: location.root.clone(),
+        http_listen: None,
+        services: stack.slots().iter().map(|(name, slot)| (name.clone(), slot.spec.clone())).collect(),
+        groups: std::collections::BTreeMap::new(),
+    };
+    Ok((Arc::new(project), Some(problems)))
 }
 
 fn listen(inherited: &Inherited, inbox: &mpsc::Sender<Message>) -> io::Result<()> {

@@ -276,6 +276,17 @@ pub fn rss_bytes(pid: Pid) -> io::Result<u64> {
     stat(pid).map(|stat| stat.rss_bytes())
 }
 
+/// Memory with every shared page divided among those that map it (`smaps_rollup`); dear to read.
+///
+/// # Errors
+/// When the process is gone, or not for us to see.
+pub fn proportional_bytes(pid: Pid) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|number| number.trim().parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or(0) * 1024)
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any child will do")]
 mod tests {
