@@ -1,5 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+mod facts;
+
 use super::clear::{self, Clearing};
 use super::environment::Environment;
 use super::helper::Helpers;
@@ -9,14 +11,13 @@ use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::{prepare, ready, watch};
 use crate::cleanup::killing::{Killing, Then};
-use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, scan, spawn, worker_log};
+use crate::sys::{Os, clock, procfs, spawn, worker_log};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -152,40 +153,6 @@ impl LinuxOs {
                 let _ = inbox.send(Message::SweepDue(id)).await;
             });
             return run.keep(task.abort_handle());
-        }
-    }
-
-    /// Stale copies and orphans of a service that is about to start.
-    fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
-        let Ok(me) = scan::me() else { return Vec::new() };
-        let facts = self.ledger_facts();
-        let interest = Interest::new(&self.project, &facts);
-        let table = self.table.get_or_insert_with(|| scan::processes(&me, &|it| interest.is_worth_a_look(it)).unwrap_or_default());
-        cleanup::for_start(table, &self.project, &facts, &me, service)
-    }
-
-    fn ledger_facts(&self) -> LedgerFacts {
-        let own = std::process::id().cast_signed();
-        let guardians = [Some(own), self.keeper.as_ref().map(|(pid, _)| *pid)].into_iter().flatten();
-        let known = |(id, run): (&RunId, &Run)| {
-            Some(KnownRun {
-                service: run.service.name.clone(),
-                run: *id,
-                leader: run.main()?,
-                alive_managed: true,
-                recorded: run.traits.recorded.iter().copied().collect(),
-                log_file: run.traits.log,
-            })
-        };
-        LedgerFacts {
-            runs: self.runs.iter().filter_map(known).collect(),
-            guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
-            log_files: self
-                .project
-                .services
-                .values()
-                .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
-                .collect(),
         }
     }
 
