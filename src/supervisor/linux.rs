@@ -11,7 +11,7 @@ use super::{prepare, ready, watch};
 use crate::cleanup::killing::{Killing, Then};
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
@@ -38,8 +38,9 @@ pub struct LinuxOs {
     due: Vec<Event>,
     /// Told to whoever waits, and to the journal, once the events of the moment are handled.
     pub notices: Vec<(ServiceName, Notice)>,
-    /// One look at the machine serves every service that starts in the same moment.
-    table: Option<Vec<Observed>>,
+    /// Looks that serve everything that happens at the same moment.
+    in_the_way: Option<Vec<Decision>>,
+    household: Option<Rc<Household>>,
 }
 
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
@@ -71,7 +72,8 @@ impl LinuxOs {
             runs: BTreeMap::new(),
             due: Vec::new(),
             notices: Vec::new(),
-            table: None,
+            in_the_way: None,
+            household: None,
         }
     }
 
@@ -100,7 +102,8 @@ impl LinuxOs {
         {
             self.keeper = None;
         }
-        for orphan in set::orphans(&self.household()).iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
+        self.household = None;
+        for orphan in self.household().orphans.iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
             if keeper::reap_child(orphan.pid).is_none()
                 && let Some((_, link)) = &self.keeper
             {
@@ -109,21 +112,34 @@ impl LinuxOs {
         }
     }
 
-    pub fn household(&self) -> Household {
+    /// Time has passed: what was seen may no longer be so.
+    pub fn forget_looks(&mut self) {
+        self.in_the_way = None;
+        self.household = None;
+    }
+
+    /// One look serves everything that happens at the same moment.
+    pub fn household(&mut self) -> Rc<Household> {
+        if let Some(household) = &self.household {
+            return household.clone();
+        }
         let own = std::process::id().cast_signed();
         let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
         let mut known = self.helpers.pids();
         known.insert(own);
         known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
-        Household { parents: [Some(own), keeper].into_iter().flatten().collect(), known, alone: self.runs.len() == 1 }
+        let parents = [Some(own), keeper].into_iter().flatten().collect();
+        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1));
+        self.household = Some(household.clone());
+        household
     }
 
     /// One more step of emptying a run's set.
     pub fn advance_sweep(&mut self, id: RunId) {
-        let household = self.household();
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(sweep) = &mut run.sweep else { return };
         loop {
+            let household = self.household();
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            let Some(sweep) = &mut run.sweep else { return };
             let members = set::members(&run.traits, &household);
             let next = sweep.next(clock::now(), &members);
             for (proc, signal) in next.signals {
@@ -133,7 +149,10 @@ impl LinuxOs {
                 }
             }
             let (on, until) = match next.then {
-                Then::Rescan => continue,
+                Then::Rescan => {
+                    self.household = None;
+                    continue;
+                }
                 Then::Empty => {
                     run.sweep = None;
                     return self.due.push(Event::Report(run.service.name.clone(), id, Report::SetEmpty));
@@ -155,13 +174,20 @@ impl LinuxOs {
         }
     }
 
-    /// Stale copies and orphans of a service that is about to start.
+    /// Stale copies and orphans of a service that is about to start, and copies that somebody runs on a terminal.
     fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
-        let Ok(me) = scan::me() else { return Vec::new() };
-        let facts = self.ledger_facts();
+        if self.in_the_way.is_none() {
+            self.in_the_way = Some(self.look_at_the_machine().unwrap_or_default());
+        }
+        let all = self.in_the_way.iter().flatten();
+        all.filter(|decision| decision.service.as_ref() == Some(service)).cloned().collect()
+    }
+
+    fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {
+        let (me, facts) = (scan::me()?, self.ledger_facts());
         let interest = Interest::new(&self.project, &facts);
-        let table = self.table.get_or_insert_with(|| scan::processes(&me, &|it| interest.is_worth_a_look(it)).unwrap_or_default());
-        cleanup::for_start(table, &self.project, &facts, &me, service)
+        let table = scan::processes(&me, &|it| interest.is_worth_a_look(it))?;
+        Ok(cleanup::for_start(&table, &self.project, &facts, &me))
     }
 
     fn ledger_facts(&self) -> LedgerFacts {
@@ -310,7 +336,7 @@ impl Os for LinuxOs {
 
     fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, is_ready: bool) {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
-        let parents = self.household().parents;
+        let household = self.household();
         self.track(id, service, Some(main));
         let gone = |os: &mut Self| {
             let exit = os.exit_of(id);
@@ -327,7 +353,7 @@ impl Os for LinuxOs {
             }
         };
         if let Some(run) = self.runs.get_mut(&id) {
-            run.traits.stranger = !parents.contains(&stat.ppid);
+            run.traits.stranger = !household.is_parent(stat.ppid);
             run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
@@ -405,7 +431,7 @@ impl Os for LinuxOs {
     }
 
     fn take_due(&mut self) -> Vec<Event> {
-        self.table = None;
+        self.forget_looks();
         std::mem::take(&mut self.due)
     }
 }
