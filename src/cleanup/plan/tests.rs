@@ -2,6 +2,7 @@ use super::*;
 use crate::cleanup::KnownRun;
 use crate::cleanup::testing::{ROOT, a_python, a_shell, an_editor, known, mtproto_log, project, spawn_child, tracker};
 use crate::model::ProcId;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
