@@ -10,9 +10,10 @@ use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::{prepare, ready, watch};
+use crate::cleanup::Decision;
 use crate::cleanup::killing::{Killing, Then};
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
@@ -39,8 +40,9 @@ pub struct LinuxOs {
     due: Vec<Event>,
     /// Told to whoever waits, and to the journal, once the events of the moment are handled.
     pub notices: Vec<(ServiceName, Notice)>,
-    /// One look at the machine serves every service that starts in the same moment.
-    table: Option<Vec<Observed>>,
+    /// Looks that serve everything that happens at the same moment.
+    in_the_way: Option<Vec<Decision>>,
+    household: Option<Rc<Household>>,
 }
 
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
@@ -72,7 +74,8 @@ impl LinuxOs {
             runs: BTreeMap::new(),
             due: Vec::new(),
             notices: Vec::new(),
-            table: None,
+            in_the_way: None,
+            household: None,
         }
     }
 
@@ -101,7 +104,8 @@ impl LinuxOs {
         {
             self.keeper = None;
         }
-        for orphan in set::orphans(&self.household()).iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
+        self.household = None;
+        for orphan in self.household().orphans.iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
             if keeper::reap_child(orphan.pid).is_none()
                 && let Some((_, link)) = &self.keeper
             {
@@ -110,21 +114,34 @@ impl LinuxOs {
         }
     }
 
-    pub fn household(&self) -> Household {
+    /// Time has passed: what was seen may no longer be so.
+    pub fn forget_looks(&mut self) {
+        self.in_the_way = None;
+        self.household = None;
+    }
+
+    /// One look serves everything that happens at the same moment.
+    pub fn household(&mut self) -> Rc<Household> {
+        if let Some(household) = &self.household {
+            return household.clone();
+        }
         let own = std::process::id().cast_signed();
         let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
         let mut known = self.helpers.pids();
         known.insert(own);
         known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
-        Household { parents: [Some(own), keeper].into_iter().flatten().collect(), known, alone: self.runs.len() == 1 }
+        let parents = [Some(own), keeper].into_iter().flatten().collect();
+        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1));
+        self.household = Some(household.clone());
+        household
     }
 
     /// One more step of emptying a run's set.
     pub fn advance_sweep(&mut self, id: RunId) {
-        let household = self.household();
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(sweep) = &mut run.sweep else { return };
         loop {
+            let household = self.household();
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            let Some(sweep) = &mut run.sweep else { return };
             let members = set::members(&run.traits, &household);
             let next = sweep.next(clock::now(), &members);
             for (proc, signal) in next.signals {
@@ -134,7 +151,10 @@ impl LinuxOs {
                 }
             }
             let (on, until) = match next.then {
-                Then::Rescan => continue,
+                Then::Rescan => {
+                    self.household = None;
+                    continue;
+                }
                 Then::Empty => {
                     run.sweep = None;
                     return self.due.push(Event::Report(run.service.name.clone(), id, Report::SetEmpty));
@@ -276,7 +296,7 @@ impl Os for LinuxOs {
 
     fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, is_ready: bool) {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
-        let parents = self.household().parents;
+        let household = self.household();
         self.track(id, service, Some(main));
         let gone = |os: &mut Self| {
             let exit = os.exit_of(id);
@@ -293,7 +313,7 @@ impl Os for LinuxOs {
             }
         };
         if let Some(run) = self.runs.get_mut(&id) {
-            run.traits.stranger = !parents.contains(&stat.ppid);
+            run.traits.stranger = !household.is_parent(stat.ppid);
             run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
@@ -370,7 +390,7 @@ impl Os for LinuxOs {
     }
 
     fn take_due(&mut self) -> Vec<Event> {
-        self.table = None;
+        self.forget_looks();
         std::mem::take(&mut self.due)
     }
 }

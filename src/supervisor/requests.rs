@@ -117,7 +117,7 @@ impl Requests {
     fn snapshot(&self, services: &[ServiceName], tree: bool, driver: &mut Driver<LinuxOs>) -> Snapshot {
         let now = driver.os().now();
         let mut usages = BTreeMap::new();
-        let household = driver.os().household();
+        let household = driver.os_mut().household();
         for run in driver.os_mut().runs.values_mut() {
             if services.contains(&run.service.name)
                 && let Some(usage) = view::measure(run, &household, now.boot)

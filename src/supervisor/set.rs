@@ -30,15 +30,41 @@ impl Traits {
     }
 }
 
-/// Whose children are looked through, and which of them are spoken for.
+/// Our own children and our keeper's, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Household {
     /// This process, and the keeper if there is one.
-    pub parents: Vec<Pid>,
+    parents: Vec<Pid>,
     /// Main processes of every run, commands that devstack itself runs, the supervisor: none of them is an orphan.
-    pub known: BTreeSet<Pid>,
+    known: BTreeSet<Pid>,
+    /// Living or dead, they lost their parents.
+    pub orphans: Vec<Stat>,
     /// No other run exists, so an orphan without any mark can only come from this one.
-    pub alone: bool,
+    alone: bool,
+}
+
+impl Household {
+    pub fn look(parents: Vec<Pid>, known: BTreeSet<Pid>, alone: bool) -> Self {
+        let mut reader = Reader::default();
+        let children = parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
+        let mut orphans = Vec::new();
+        for pid in children.filter(|pid| !known.contains(pid)) {
+            if !is_another_keeper(&mut reader, pid) {
+                orphans.extend(reader.stat(pid).ok());
+            }
+        }
+        Self { parents, known, orphans, alone }
+    }
+
+    pub fn is_parent(&self, pid: Pid) -> bool {
+        self.parents.contains(&pid)
+    }
+}
+
+/// A devstack that was started inside a worker belongs to its own project, with everything below it.
+fn is_another_keeper(reader: &mut Reader, pid: Pid) -> bool {
+    let argv = reader.argv(pid).unwrap_or_default();
+    argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
 }
 
 /// The processes of a run, except the main process once it is dead.
@@ -66,11 +92,6 @@ pub fn tree(pid: Pid) -> Vec<Stat> {
     all
 }
 
-/// Dead children of ours that nobody else will collect, and living orphans.
-pub fn orphans(household: &Household) -> Vec<Stat> {
-    Search { reader: Reader::default(), found: BTreeMap::new() }.orphans(household)
-}
-
 struct Search {
     reader: Reader,
     found: BTreeMap<Pid, Stat>,
@@ -85,9 +106,9 @@ impl Search {
         {
             search.add_tree(stat);
         }
-        for orphan in search.orphans(household) {
-            if household.alone || belongs(&mut search.reader, traits, &orphan) {
-                search.add_tree(orphan);
+        for orphan in &household.orphans {
+            if household.alone || belongs(&mut search.reader, traits, orphan) {
+                search.add_tree(orphan.clone());
             }
         }
         for proc in &traits.recorded {
@@ -111,29 +132,11 @@ impl Search {
             if self.found.contains_key(&stat.pid) {
                 continue;
             }
-            for child in procfs::children(stat.pid).unwrap_or_default() {
+            for child in self.reader.children(&stat).unwrap_or_default() {
                 open.extend(self.reader.stat(child).ok());
             }
             self.found.insert(stat.pid, stat);
         }
-    }
-
-    fn orphans(&mut self, household: &Household) -> Vec<Stat> {
-        let children = household.parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
-        let strange: Vec<Pid> = children.filter(|pid| !household.known.contains(pid)).collect();
-        let mut found = Vec::new();
-        for pid in strange {
-            if !self.is_another_keeper(pid) {
-                found.extend(self.reader.stat(pid).ok());
-            }
-        }
-        found
-    }
-
-    /// A devstack that was started inside a worker belongs to its own project, with everything below it.
-    fn is_another_keeper(&mut self, pid: Pid) -> bool {
-        let argv = self.reader.argv(pid).unwrap_or_default();
-        argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
     }
 
     fn add_from_whole_table(&mut self, traits: &Traits, household: &Household) {

@@ -130,9 +130,7 @@ impl Supervisor {
                 count = self.messages.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
                 () = self.timer.until(deadline) => self.driver.handle([Event::Tick]),
             }
-            for message in batch {
-                self.receive(message);
-            }
+            self.receive(batch);
             self.pass_on();
             if self.driver.os().keeper().is_none() {
                 return Err(become_keeper(inherited));
@@ -143,22 +141,31 @@ impl Supervisor {
         }
     }
 
-    fn receive(&mut self, message: Message) {
-        match message {
-            Message::Report(service, run, report) => self.driver.handle([Event::Report(service, run, report)]),
-            Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
-            Message::MainEnded(service, run) => {
-                let exit = self.driver.os().exit_of(run);
-                self.driver.handle([Event::Report(service, run, Report::Ended(exit))]);
+    /// What came in together is handled together, with one look at the machine and one save.
+    fn receive(&mut self, batch: Vec<Message>) {
+        let mut events = Vec::new();
+        self.driver.os_mut().forget_looks();
+        for message in batch {
+            match message {
+                Message::Report(service, run, report) => events.push(Event::Report(service, run, report)),
+                Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
+                Message::MainEnded(service, run) => {
+                    let exit = self.driver.os().exit_of(run);
+                    events.push(Event::Report(service, run, Report::Ended(exit)));
+                }
+                Message::SweepDue(run) => self.driver.os_mut().advance_sweep(run),
+                Message::ChildEnded => self.driver.os_mut().collect_orphans(),
+                Message::Request(request, reply) => {
+                    self.driver.handle(std::mem::take(&mut events));
+                    self.requests.take(request, reply, &mut self.driver);
+                }
+                Message::Terminate => {
+                    self.driver.handle(std::mem::take(&mut events));
+                    self.requests.terminate(&mut self.driver);
+                }
             }
-            Message::SweepDue(run) => {
-                self.driver.os_mut().advance_sweep(run);
-                self.driver.handle([]);
-            }
-            Message::ChildEnded => self.driver.os_mut().collect_orphans(),
-            Message::Request(request, reply) => self.requests.take(request, reply, &mut self.driver),
-            Message::Terminate => self.requests.terminate(&mut self.driver),
         }
+        self.driver.handle(events);
     }
 
     /// Notices go to whoever waits for them.

@@ -1,19 +1,27 @@
-//! What the ownership rules have to know of the runs at hand.
+//! What the ownership rules have to know of the runs at hand, and what they find.
 
 use super::LinuxOs;
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
 use crate::model::{ProcId, RunId, ServiceName};
 use crate::supervisor::run::Run;
 use crate::sys::{procfs, scan};
+use std::io;
 
 impl LinuxOs {
-    /// Stale copies and orphans of a service that is about to start.
+    /// Stale copies and orphans of a service that is about to start, and copies that somebody runs on a terminal.
     pub(super) fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
-        let Ok(me) = scan::me() else { return Vec::new() };
-        let facts = self.ledger_facts();
+        if self.in_the_way.is_none() {
+            self.in_the_way = Some(self.look_at_the_machine().unwrap_or_default());
+        }
+        let all = self.in_the_way.iter().flatten();
+        all.filter(|decision| decision.service.as_ref() == Some(service)).cloned().collect()
+    }
+
+    fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {
+        let (me, facts) = (scan::me()?, self.ledger_facts());
         let interest = Interest::new(&self.project, &facts);
-        let table = self.table.get_or_insert_with(|| scan::processes(&me, &|it| interest.is_worth_a_look(it)).unwrap_or_default());
-        cleanup::for_start(table, &self.project, &facts, &me, service)
+        let table = scan::processes(&me, &|it| interest.is_worth_a_look(it))?;
+        Ok(cleanup::for_start(&table, &self.project, &facts, &me))
     }
 
     fn ledger_facts(&self) -> LedgerFacts {
