@@ -8,7 +8,7 @@ use super::evidence::{Evidence, Proof, Witness, part_of};
 use super::table::{Table, is_devstack};
 use super::{Action, Choice, Decision, Kind, LedgerFacts, Me, Role};
 use crate::model::{Observed, Project, ServiceName};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 /// Parents before children, trees by age.
 pub fn plan(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me: &Me, choice: &Choice) -> Vec<Decision> {
@@ -21,9 +21,9 @@ pub fn plan(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me:
     decisions
 }
 
-/// What stands in the way of starting one service: stale copies and orphans to end, and copies on a terminal to refuse beside.
-pub fn for_start(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me: &Me, service: &ServiceName) -> Vec<Decision> {
-    let choice = Choice { services: Some(BTreeSet::from([service.clone()])), ..Choice::default() };
+/// What stands in the way of starting services: stale copies and orphans to end, and copies on a terminal to refuse beside.
+pub fn for_start(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me: &Me) -> Vec<Decision> {
+    let choice = Choice { services: Some(project.services.keys().cloned().collect()), ..Choice::default() };
     let mut decisions = plan(processes, project, ledger, me, &choice);
     decisions.retain(|decision| matches!(decision.kind, Kind::Orphan | Kind::Stale | Kind::Manual));
     decisions

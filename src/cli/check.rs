@@ -2,7 +2,7 @@
 
 use super::{Error, exit_code, output, style};
 use crate::config::{self, Location, Problems};
-use crate::model::Project;
+use crate::model::{Hooks, Project, ReadyWhen, Service};
 
 /// Validate the configuration.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,9 @@ pub fn run(args: &Args, location: &Location) -> Result<(), Error> {
     let file = location.config_file.file_name().unwrap_or_default().to_string_lossy();
     let (services, groups) = (project.services.len(), project.groups.len());
     style::say(&style::visible(&format!("{file} is valid: {}, {}\n", count(services, "service"), count(groups, "group"))));
+    for key in not_acted_on(&project) {
+        style::say(&format!("note: `{key}` is valid, but this version does not act on it yet\n"));
+    }
     if args.show {
         let text = config::show(&project);
         output::print(&text)?;
@@ -46,6 +49,22 @@ fn env_files(project: &Project) -> Result<(), Error> {
         }
     }
     if told.is_empty() { Ok(()) } else { Err(Error::told(exit_code::USAGE)) }
+}
+
+/// Keys of the contract whose time has not come. Silence would let somebody rely on them.
+fn not_acted_on(project: &Project) -> Vec<String> {
+    let of_service = |service: &Service| {
+        let keys = [
+            (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
+            (service.health_port.is_some(), "health_port"),
+            (!service.watch.is_empty(), "watch"),
+            (service.hooks != Hooks::default(), "hooks"),
+            (service.ready.when == ReadyWhen::Notify, "ready.notify"),
+        ];
+        keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()
+    };
+    let http = project.http_listen.map(|_| "http.listen".to_owned());
+    http.into_iter().chain(project.services.values().flat_map(|service| of_service(service))).collect()
 }
 
 fn count(number: usize, what: &str) -> String {

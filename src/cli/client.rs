@@ -3,6 +3,7 @@
 use super::{Error, context::Context, style};
 use crate::control::protocol::{LONGEST_LINE, Refusal, Reply, Request};
 use crate::supervisor::{self, Connection, LaunchError};
+use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Deadline, Interest, wait};
 use crate::sys::signals::Signals;
 use std::io::{BufRead, Write};
@@ -94,14 +95,12 @@ impl Client {
         }
     }
 
-    /// Waits until the supervisor and its keeper are gone.
+    /// Supervisor and keeper, to wait for their ends.
     ///
     /// # Errors
-    /// When that cannot be waited for.
-    pub fn wait_for_end(mut self, context: &Context) -> Result<(), Error> {
-        let _ = std::io::copy(&mut self.connection.lines, &mut std::io::sink());
-        drop(self.connection);
-        supervisor::wait_until_gone(&context.folders).map_err(Error::failed)
+    /// When they cannot be held.
+    pub fn pair(&self) -> Result<Vec<PidFd>, Error> {
+        supervisor::pair(&self.connection).map_err(Error::failed)
     }
 
     fn buffered(&mut self) -> Result<Option<Reply>, Error> {

@@ -35,7 +35,7 @@ pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snap
     let stack = stack(context);
     let of = |name: &ServiceName| {
         let slot = stack.slot(name)?;
-        let usage = slot.process.as_ref().and_then(|process| view::measure_since_start(process.main, now.boot));
+        let usage = slot.process.as_ref().and_then(|process| view::measure_tree(process.main, now.boot));
         let mut view = view::service(&context.project, &stack, name, slot, usage.as_ref(), now);
         if slot.state.run().is_some() && !is_alive(slot) {
             view.state = StateWord::Failed;

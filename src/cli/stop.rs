@@ -3,6 +3,7 @@ use super::progress::Progress;
 use super::{Error, context::Context, offline, style};
 use crate::control::protocol::{Ending, Outcome, Reply, Request};
 use crate::model::{ServiceName, quantity};
+use crate::supervisor;
 use crate::sys::signals::{self, Signals};
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ fn nothing_runs(services: &[ServiceName], context: &Context) -> Result<(), Error
 /// As [`run`].
 pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName], request: &Request, leave: bool) -> Result<(), Error> {
     let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
+    let pair = if leave { client.pair()? } else { Vec::new() };
     client.send(request)?;
     let mut progress = Progress::new(services, context.quiet);
     let mut pressed = 0;
@@ -64,8 +66,8 @@ pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName
             Next::Reply(Reply::Update(update)) => progress.update(&update),
             Next::Reply(Reply::Done { outcomes }) => {
                 let result = progress.finish(&outcomes, |_, _| Vec::new());
-                if leave && result.is_ok() {
-                    client.wait_for_end(context)?;
+                if result.is_ok() {
+                    supervisor::wait_until_gone(pair).map_err(Error::failed)?;
                 }
                 return result;
             }

@@ -84,7 +84,9 @@ fn read_env_file(file: &EnvFile) -> Result<Vec<(String, String)>, Problem> {
     for line in dotenvy::from_read_iter(text.as_bytes()) {
         let (key, value) = line.map_err(|error| bad_line(&file.path, &text, &error))?;
         if value.contains('\0') || key.is_empty() || key.contains(['=', '\0']) {
-            return Err(Problem::new(format!("`{key}` cannot be an environment variable: it holds a NUL")).place(shown(&file.path)));
+            // Not even the name is repeated: in a damaged file it may be a piece of a secret.
+            let words = "a line holds a NUL, or a name that no environment variable can have";
+            return Err(Problem::new(words).place(shown(&file.path)).hint("names are letters, digits and `_`"));
         }
         variables.push((key, value));
     }

@@ -26,7 +26,10 @@ impl Hello {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    Status { services: Vec<ServiceName>, tree: bool },
+    Status {
+        services: Vec<ServiceName>,
+        tree: bool,
+    },
     Start {
         services: Vec<ServiceName>,
         mode: StartMode,

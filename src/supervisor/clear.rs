@@ -8,7 +8,6 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::{clock, procfs};
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +121,7 @@ pub async fn wait_for_one(on: &[ProcId], patience: Duration) {
     let mut ends = tokio::task::JoinSet::new();
     for proc in on {
         if let Ok(Some(process)) = PidFd::open(*proc)
-            && let Ok(pidfd) = process.as_fd().try_clone_to_owned().and_then(Readiness::new)
+            && let Ok(pidfd) = Readiness::of(&process)
         {
             ends.spawn_local(async move { pidfd.readable().await });
         }

@@ -4,6 +4,7 @@ use crate::config;
 use crate::engine::{Cause, CauseKind};
 use crate::model::{Project, RunId, Service};
 use crate::sys::spawn;
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ pub struct Environment {
     project_name: String,
     root: PathBuf,
     base: Vec<(OsString, OsString)>,
+    /// Since when the configuration on disk does not resolve: what runs goes on, but nothing can be started.
+    broken: RefCell<Option<String>>,
 }
 
 pub struct Prepared {
@@ -28,11 +31,16 @@ const ROOT: &str = "DEVSTACK_ROOT";
 impl Environment {
     pub fn new(project: &Project, base: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let base = base.filter(|(key, _)| key != COOKIE && key != ROOT).collect();
-        Self { project_name: project.name.clone(), root: project.root.clone(), base }
+        Self { project_name: project.name.clone(), root: project.root.clone(), base, broken: RefCell::default() }
     }
 
     pub fn cookie(&self, service: &Service, run: RunId) -> String {
         format!("{}/{}/{run}", self.project_name, service.name)
+    }
+
+    /// Whether the configuration can be relied on; the problems if not.
+    pub fn set_broken(&self, problems: Option<String>) {
+        *self.broken.borrow_mut() = problems;
     }
 
     /// Reads the env files and finds the program.
@@ -40,6 +48,10 @@ impl Environment {
     /// # Errors
     /// When an env file cannot be read or the program cannot be executed.
     pub fn launch(&self, service: &Service, run: Option<RunId>, command: &[String]) -> Result<Prepared, Cause> {
+        if let Some(problems) = &*self.broken.borrow() {
+            let message = format!("devstack.toml does not resolve any more:\n{problems}");
+            return Err(Cause::new(CauseKind::Environment, message, Some("correct it, then `devstack start`".to_owned())));
+        }
         let mut env = config::environment(service, self.base.iter().cloned())
             .map_err(|problem| Cause::new(CauseKind::Environment, problem.render(false), None))?;
         env.push((ROOT.into(), self.root.clone().into_os_string()));

@@ -63,7 +63,7 @@ impl Helpers {
         let pid = held.pid;
         let id = ProcId { pid, start_ticks: procfs::start_ticks(pid)? };
         let process = PidFd::open(id)?.ok_or_else(|| other(&"it ended at once"))?;
-        let pidfd = Readiness::new(process.as_fd().try_clone_to_owned()?)?;
+        let pidfd = Readiness::of(&process)?;
         self.running.borrow_mut().insert(pid);
         held.release();
         Ok(Running { process, pidfd, running: self.running.clone() })

@@ -5,9 +5,11 @@
 
 use crate::config::Location;
 use crate::control::protocol::Hello;
+use crate::model::ProcId;
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
 use crate::sys::lock::Lock;
-use crate::sys::{socket, spawn};
+use crate::sys::pidfd::{PidFd, wait_any};
+use crate::sys::{procfs, socket, spawn};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -61,7 +63,7 @@ fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
     let mut line = String::new();
     match (&mut lines).take(crate::control::protocol::LONGEST_LINE as u64).read_line(&mut line) {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            let state = crate::sys::procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
+            let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
             return Err(LaunchError::Silent { pid, state });
         }
         other => other?,
@@ -99,12 +101,36 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
     connect(folders)?.ok_or_else(|| LaunchError::Failed(said_since(&folders.own_log(), before)))
 }
 
-/// Returns once neither keeper nor supervisor lives: both hold the lock.
+/// The supervisor that answered and its keeper, held so that their ends can be waited for.
 ///
 /// # Errors
-/// When the lock cannot be looked at.
-pub fn wait_until_gone(folders: &Folders) -> io::Result<()> {
-    Lock::take(&folders.life_lock()).map(drop)
+/// When there is no descriptor left.
+pub fn pair(connection: &Connection) -> io::Result<Vec<PidFd>> {
+    let supervisor = connection.hello.pid;
+    let keeper = procfs::stat(supervisor)
+        .map(|stat| stat.ppid)
+        .ok()
+        .filter(|pid| procfs::argv(*pid).is_ok_and(|argv| argv.get(1).is_some_and(|word| word == b"supervise")));
+    let mut held = Vec::new();
+    for pid in [Some(supervisor), keeper].into_iter().flatten() {
+        if let Ok(start_ticks) = procfs::start_ticks(pid) {
+            held.extend(PidFd::open(ProcId { pid, start_ticks })?);
+        }
+    }
+    Ok(held)
+}
+
+/// Returns once all of them have ended.
+///
+/// # Errors
+/// When the kernel cannot poll.
+pub fn wait_until_gone(mut pair: Vec<PidFd>) -> io::Result<()> {
+    while !pair.is_empty() {
+        for index in wait_any(&pair, None)?.into_iter().rev() {
+            pair.remove(index);
+        }
+    }
+    Ok(())
 }
 
 /// How a process becomes keeper and supervisor of a project.

@@ -1,5 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+mod facts;
+
 use super::clear::{self, Clearing};
 use super::environment::Environment;
 use super::helper::Helpers;
@@ -7,16 +9,16 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{prepare, ready};
+use super::{prepare, ready, watch};
+use crate::cleanup::Decision;
 use crate::cleanup::killing::{Killing, Then};
-use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Report, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, Observed, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, scan, spawn, worker_log};
+use crate::sys::{Os, clock, procfs, spawn, worker_log};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -38,8 +40,9 @@ pub struct LinuxOs {
     due: Vec<Event>,
     /// Told to whoever waits, and to the journal, once the events of the moment are handled.
     pub notices: Vec<(ServiceName, Notice)>,
-    /// One look at the machine serves every service that starts in the same moment.
-    table: Option<Vec<Observed>>,
+    /// Looks that serve everything that happens at the same moment.
+    in_the_way: Option<Vec<Decision>>,
+    household: Option<Rc<Household>>,
 }
 
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
@@ -71,8 +74,15 @@ impl LinuxOs {
             runs: BTreeMap::new(),
             due: Vec::new(),
             notices: Vec::new(),
-            table: None,
+            in_the_way: None,
+            household: None,
         }
+    }
+
+    /// Another configuration holds from now on.
+    pub fn adopt_project(&mut self, project: Arc<Project>) {
+        self.environment.set_broken(None);
+        self.project = project;
     }
 
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
@@ -94,7 +104,8 @@ impl LinuxOs {
         {
             self.keeper = None;
         }
-        for orphan in set::orphans(&self.household()).iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
+        self.household = None;
+        for orphan in self.household().orphans.iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
             if keeper::reap_child(orphan.pid).is_none()
                 && let Some((_, link)) = &self.keeper
             {
@@ -103,21 +114,34 @@ impl LinuxOs {
         }
     }
 
-    pub fn household(&self) -> Household {
+    /// Time has passed: what was seen may no longer be so.
+    pub fn forget_looks(&mut self) {
+        self.in_the_way = None;
+        self.household = None;
+    }
+
+    /// One look serves everything that happens at the same moment.
+    pub fn household(&mut self) -> Rc<Household> {
+        if let Some(household) = &self.household {
+            return household.clone();
+        }
         let own = std::process::id().cast_signed();
         let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
         let mut known = self.helpers.pids();
         known.insert(own);
         known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
-        Household { parents: [Some(own), keeper].into_iter().flatten().collect(), known, alone: self.runs.len() == 1 }
+        let parents = [Some(own), keeper].into_iter().flatten().collect();
+        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1));
+        self.household = Some(household.clone());
+        household
     }
 
     /// One more step of emptying a run's set.
     pub fn advance_sweep(&mut self, id: RunId) {
-        let household = self.household();
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(sweep) = &mut run.sweep else { return };
         loop {
+            let household = self.household();
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            let Some(sweep) = &mut run.sweep else { return };
             let members = set::members(&run.traits, &household);
             let next = sweep.next(clock::now(), &members);
             for (proc, signal) in next.signals {
@@ -127,14 +151,17 @@ impl LinuxOs {
                 }
             }
             let (on, until) = match next.then {
-                Then::Rescan => continue,
+                Then::Rescan => {
+                    self.household = None;
+                    continue;
+                }
                 Then::Empty => {
                     run.sweep = None;
                     return self.due.push(Event::Report(run.service.name.clone(), id, Report::SetEmpty));
                 }
                 Then::Wait { until, on } => (on, Some(until)),
                 Then::Stuck(left) => {
-                    let survivors = left.iter().map(|proc| (proc.pid, describe(proc.pid))).collect();
+                    let survivors = left.iter().map(|proc| (proc.pid, procfs::what_it_does(proc.pid))).collect();
                     self.due.push(Event::Report(run.service.name.clone(), id, Report::Survivors(survivors)));
                     *sweep = Killing::new(None, clock::now().after(SECOND_PATIENCE));
                     (left, None)
@@ -146,40 +173,6 @@ impl LinuxOs {
                 let _ = inbox.send(Message::SweepDue(id)).await;
             });
             return run.keep(task.abort_handle());
-        }
-    }
-
-    /// Stale copies and orphans of a service that is about to start.
-    fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
-        let Ok(me) = scan::me() else { return Vec::new() };
-        let facts = self.ledger_facts();
-        let interest = Interest::new(&self.project, &facts);
-        let table = self.table.get_or_insert_with(|| scan::processes(&me, &|it| interest.is_worth_a_look(it)).unwrap_or_default());
-        cleanup::for_start(table, &self.project, &facts, &me, service)
-    }
-
-    fn ledger_facts(&self) -> LedgerFacts {
-        let own = std::process::id().cast_signed();
-        let guardians = [Some(own), self.keeper.as_ref().map(|(pid, _)| *pid)].into_iter().flatten();
-        let known = |(id, run): (&RunId, &Run)| {
-            Some(KnownRun {
-                service: run.service.name.clone(),
-                run: *id,
-                leader: run.main()?,
-                alive_managed: true,
-                recorded: run.traits.recorded.iter().copied().collect(),
-                log_file: run.traits.log,
-            })
-        };
-        LedgerFacts {
-            runs: self.runs.iter().filter_map(known).collect(),
-            guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
-            log_files: self
-                .project
-                .services
-                .values()
-                .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
-                .collect(),
         }
     }
 
@@ -226,8 +219,7 @@ impl LinuxOs {
         run.log_offset = log.length;
         run.held = Some(held);
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
-        let pidfd = pidfd.as_fd().try_clone_to_owned().and_then(Readiness::new).map_err(passing)?;
-        self.watch_end(id, Rc::new(pidfd));
+        self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
         Ok(Spawned { main, log_offset: log.length })
     }
 }
@@ -305,23 +297,29 @@ impl Os for LinuxOs {
 
     fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, is_ready: bool) {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
-        let parents = self.household().parents;
+        let household = self.household();
         self.track(id, service, Some(main));
         let gone = |os: &mut Self| {
             let exit = os.exit_of(id);
             os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
         };
-        let Ok(stat) = procfs::stat(main.pid) else { return gone(self) };
-        if stat.start_ticks != main.start_ticks {
-            return gone(self);
-        }
+        let stat = match procfs::stat(main.pid) {
+            Ok(stat) if stat.start_ticks == main.start_ticks => stat,
+            // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
+            _ => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.traits.main = None;
+                }
+                return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
+            }
+        };
         if let Some(run) = self.runs.get_mut(&id) {
-            run.traits.stranger = !parents.contains(&stat.ppid);
+            run.traits.stranger = !household.is_parent(stat.ppid);
+            run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
             Ok(Some(process)) => {
-                let pidfd = process.as_fd().try_clone_to_owned().and_then(Readiness::new);
-                let Ok(pidfd) = pidfd else { return gone(self) };
+                let Ok(pidfd) = Readiness::of(&process) else { return gone(self) };
                 self.watch_end(id, Rc::new(pidfd));
                 if !is_ready
                     && let Some(run) = self.runs.get_mut(&id)
@@ -360,19 +358,16 @@ impl Os for LinuxOs {
     }
 
     fn watch(&mut self, id: RunId, service: &Arc<Service>) {
-        let Some(check) = service.health.clone() else { return };
-        let (prober, inbox, service) = (self.prober.clone(), self.inbox.clone(), service.clone());
+        let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let task = tokio::task::spawn_local(async move {
-            loop {
-                let probed = prober.ask(&service, &check.probe, check.timeout).await;
-                if inbox.send(report(&service.name, id, Report::Probed(probed))).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(check.interval).await;
-            }
-        });
-        run.keep(task.abort_handle());
+        if let Some(check) = service.health.clone() {
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox.clone()));
+            run.keep(task.abort_handle());
+        }
+        if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {
+            let task = tokio::task::spawn_local(watch::limits(service.name.clone(), id, main, monitor, inbox));
+            run.keep(task.abort_handle());
+        }
     }
 
     fn reap(&mut self, id: RunId) {
@@ -396,17 +391,7 @@ impl Os for LinuxOs {
     }
 
     fn take_due(&mut self) -> Vec<Event> {
-        self.table = None;
+        self.forget_looks();
         std::mem::take(&mut self.due)
-    }
-}
-
-/// What a process that would not die is doing.
-fn describe(pid: Pid) -> String {
-    let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
-    let waits_in = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    match waits_in.trim() {
-        "" | "0" => format!("state {state}"),
-        place => format!("state {state}, waiting in {place}"),
     }
 }

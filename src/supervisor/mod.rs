@@ -21,8 +21,9 @@ mod store;
 mod supervise;
 mod tracker;
 pub mod view;
+mod watch;
 
 pub use driver::Driver;
-pub use launch::{Connection, LaunchError, connect, connect_or_launch, wait_until_gone};
+pub use launch::{Connection, LaunchError, connect, connect_or_launch, pair, wait_until_gone};
 pub use store::{Found, load as load_ledger};
 pub use supervise::keep_supervised;

@@ -73,7 +73,7 @@ impl Requests {
     fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
         let project = config::load(&self.location).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
         let project = Arc::new(project);
-        driver.os_mut().project = project.clone();
+        driver.os_mut().adopt_project(project.clone());
         driver.configure(&project.services);
         Ok(())
     }
@@ -117,9 +117,10 @@ impl Requests {
     fn snapshot(&self, services: &[ServiceName], tree: bool, driver: &mut Driver<LinuxOs>) -> Snapshot {
         let now = driver.os().now();
         let mut usages = BTreeMap::new();
+        let household = driver.os_mut().household();
         for run in driver.os_mut().runs.values_mut() {
             if services.contains(&run.service.name)
-                && let Some(usage) = view::measure(run, now.boot)
+                && let Some(usage) = view::measure(run, &household, now.boot)
             {
                 usages.insert(run.service.name.clone(), usage);
             }

@@ -26,40 +26,62 @@ pub struct Traits {
     pub stranger: bool,
 }
 
-/// Whose children are looked through, and which of them are spoken for.
+impl Traits {
+    /// Keeps who belongs to the run now, so that it is known also after it has cut every other tie.
+    pub fn record<'a>(&mut self, members: impl IntoIterator<Item = &'a Stat>) {
+        self.recorded = members.into_iter().map(|stat| ProcId { pid: stat.pid, start_ticks: stat.start_ticks }).collect();
+    }
+}
+
+/// Our own children and our keeper's, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Household {
     /// This process, and the keeper if there is one.
-    pub parents: Vec<Pid>,
+    parents: Vec<Pid>,
     /// Main processes of every run, commands that devstack itself runs, the supervisor: none of them is an orphan.
-    pub known: BTreeSet<Pid>,
+    known: BTreeSet<Pid>,
+    /// Living or dead, they lost their parents.
+    pub orphans: Vec<Stat>,
     /// No other run exists, so an orphan without any mark can only come from this one.
-    pub alone: bool,
+    alone: bool,
 }
 
-/// The living processes of a run and its zombies, except the main process once it is dead.
+impl Household {
+    pub fn look(parents: Vec<Pid>, known: BTreeSet<Pid>, alone: bool) -> Self {
+        let mut reader = Reader::default();
+        let children = parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
+        let mut orphans = Vec::new();
+        for pid in children.filter(|pid| !known.contains(pid)) {
+            if !is_another_keeper(&mut reader, pid) {
+                orphans.extend(reader.stat(pid).ok());
+            }
+        }
+        Self { parents, known, orphans, alone }
+    }
+
+    pub fn is_parent(&self, pid: Pid) -> bool {
+        self.parents.contains(&pid)
+    }
+}
+
+/// A devstack that was started inside a worker belongs to its own project, with everything below it.
+fn is_another_keeper(reader: &mut Reader, pid: Pid) -> bool {
+    let argv = reader.argv(pid).unwrap_or_default();
+    argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
+}
+
+/// The processes of a run, except the main process once it is dead.
 pub fn members(traits: &Traits, household: &Household) -> Vec<Member> {
-    let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };
-    if let Some(main) = traits.main
-        && let Some(stat) = search.stat_of(main)
-        && !is_dead(&stat)
-    {
-        search.add_tree(stat);
-    }
-    for orphan in search.orphans(household) {
-        if household.alone || belongs(&mut search.reader, traits, &orphan) {
-            search.add_tree(orphan);
-        }
-    }
-    for proc in &traits.recorded {
-        if let Some(stat) = search.stat_of(*proc) {
-            search.add_tree(stat);
-        }
-    }
-    if traits.stranger {
-        search.add_from_whole_table(traits, household);
-    }
+    let mut search = Search::of(traits, household);
     search.found.values().map(|stat| member(&mut search.reader, stat)).collect()
+}
+
+/// The living processes of a run: the main process and its tree first, then what has left the tree.
+pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Vec<Stat>) {
+    let in_tree = traits.main.map(|main| tree(main.pid)).unwrap_or_default();
+    let strays = Search::of(traits, household).found.into_values();
+    let strays = strays.filter(|stat| !is_dead(stat) && in_tree.iter().all(|inside| inside.pid != stat.pid)).collect();
+    (in_tree, strays)
 }
 
 /// The tree below a process, itself first.
@@ -73,17 +95,36 @@ pub fn tree(pid: Pid) -> Vec<Stat> {
     all
 }
 
-/// Dead children of ours that nobody else will collect, and living orphans.
-pub fn orphans(household: &Household) -> Vec<Stat> {
-    Search { reader: Reader::default(), found: BTreeMap::new() }.orphans(household)
-}
-
 struct Search {
     reader: Reader,
     found: BTreeMap<Pid, Stat>,
 }
 
 impl Search {
+    fn of(traits: &Traits, household: &Household) -> Self {
+        let mut search = Self { reader: Reader::default(), found: BTreeMap::new() };
+        if let Some(main) = traits.main
+            && let Some(stat) = search.stat_of(main)
+            && !is_dead(&stat)
+        {
+            search.add_tree(stat);
+        }
+        for orphan in &household.orphans {
+            if household.alone || belongs(&mut search.reader, traits, orphan) {
+                search.add_tree(orphan.clone());
+            }
+        }
+        for proc in &traits.recorded {
+            if let Some(stat) = search.stat_of(*proc) {
+                search.add_tree(stat);
+            }
+        }
+        if traits.stranger {
+            search.add_from_whole_table(traits, household);
+        }
+        search
+    }
+
     fn stat_of(&mut self, proc: ProcId) -> Option<Stat> {
         self.reader.stat(proc.pid).ok().filter(|stat| stat.start_ticks == proc.start_ticks)
     }
@@ -94,17 +135,11 @@ impl Search {
             if self.found.contains_key(&stat.pid) {
                 continue;
             }
-            for child in procfs::children(stat.pid).unwrap_or_default() {
+            for child in self.reader.children(&stat).unwrap_or_default() {
                 open.extend(self.reader.stat(child).ok());
             }
             self.found.insert(stat.pid, stat);
         }
-    }
-
-    fn orphans(&mut self, household: &Household) -> Vec<Stat> {
-        let children = household.parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
-        let strange: Vec<Pid> = children.filter(|pid| !household.known.contains(pid)).collect();
-        strange.into_iter().filter_map(|pid| self.reader.stat(pid).ok()).collect()
     }
 
     fn add_from_whole_table(&mut self, traits: &Traits, household: &Household) {

@@ -1,9 +1,9 @@
 //! The ledger on disk, read back: what of it still holds, and what is set aside.
 
 use crate::engine::{Ledger, Stack};
+use crate::sys::clock;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What was found.
 pub enum Found {
@@ -46,5 +46,5 @@ pub fn new_stack() -> Stack {
 }
 
 fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    u64::try_from(clock::both().wall.as_second()).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use super::message::Message;
 use super::requests::Requests;
 use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
-use crate::engine::{Event, Report};
+use crate::engine::{Event, Report, Stack};
 use crate::model::{Pid, Project};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
@@ -39,8 +39,13 @@ struct Inherited {
 /// Becomes the keeper of a project and, in a child process, its supervisor. Called first thing in a process that was started
 /// by [`super::connect_or_launch`]; answers the exit status.
 pub fn keep_supervised(location: Location) -> u8 {
-    // SAFETY: the launcher passed exactly these three descriptors, and nothing was opened since.
-    let [listener, lock, ready] = unsafe { spawn::inherited() };
+    let [listener, lock, ready] = match spawn::inherited() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            complain(&error);
+            return 1;
+        }
+    };
     let inherited = Inherited { location, listener, lock };
     let keeper_pid = std::process::id().cast_signed();
     // Whoever launched the pair waits for the end of `ready`.
@@ -80,19 +85,22 @@ impl Supervisor {
     fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink) -> io::Result<Self> {
         keeper::become_subreaper()?;
         spawn::raise_open_files_limit();
-        let project = load(&inherited.location)?;
-        let folders = Folders::of(&project.id, |name| std::env::var_os(name))?;
+        let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
         let boot_id = procfs::boot_id()?;
-        let (stack, recovered) = match store::load(&folders.ledger(), &boot_id)? {
-            store::Found::Stack(stack) => (*stack, true),
-            store::Found::Nothing => (store::new_stack(), false),
+        let restored = match store::load(&folders.ledger(), &boot_id)? {
+            store::Found::Stack(stack) => Some(*stack),
+            store::Found::Nothing => None,
             store::Found::SetAside { to, why } => {
                 complain(&io::Error::other(format!("the ledger could not be used ({why}); it was moved to {}", to.display())));
-                (store::new_stack(), false)
+                None
             }
         };
+        let recovered = restored.is_some();
+        let stack = restored.unwrap_or_else(store::new_stack);
+        let (project, broken) = project(&inherited.location, &stack)?;
         let (inbox, messages) = mpsc::channel(INBOX);
         let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
+        environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
@@ -122,9 +130,7 @@ impl Supervisor {
                 count = self.messages.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
                 () = self.timer.until(deadline) => self.driver.handle([Event::Tick]),
             }
-            for message in batch {
-                self.receive(message);
-            }
+            self.receive(batch);
             self.pass_on();
             if self.driver.os().keeper().is_none() {
                 return Err(become_keeper(inherited));
@@ -135,22 +141,31 @@ impl Supervisor {
         }
     }
 
-    fn receive(&mut self, message: Message) {
-        match message {
-            Message::Report(service, run, report) => self.driver.handle([Event::Report(service, run, report)]),
-            Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
-            Message::MainEnded(service, run) => {
-                let exit = self.driver.os().exit_of(run);
-                self.driver.handle([Event::Report(service, run, Report::Ended(exit))]);
+    /// What came in together is handled together, with one look at the machine and one save.
+    fn receive(&mut self, batch: Vec<Message>) {
+        let mut events = Vec::new();
+        self.driver.os_mut().forget_looks();
+        for message in batch {
+            match message {
+                Message::Report(service, run, report) => events.push(Event::Report(service, run, report)),
+                Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
+                Message::MainEnded(service, run) => {
+                    let exit = self.driver.os().exit_of(run);
+                    events.push(Event::Report(service, run, Report::Ended(exit)));
+                }
+                Message::SweepDue(run) => self.driver.os_mut().advance_sweep(run),
+                Message::ChildEnded => self.driver.os_mut().collect_orphans(),
+                Message::Request(request, reply) => {
+                    self.driver.handle(std::mem::take(&mut events));
+                    self.requests.take(request, reply, &mut self.driver);
+                }
+                Message::Terminate => {
+                    self.driver.handle(std::mem::take(&mut events));
+                    self.requests.terminate(&mut self.driver);
+                }
             }
-            Message::SweepDue(run) => {
-                self.driver.os_mut().advance_sweep(run);
-                self.driver.handle([]);
-            }
-            Message::ChildEnded => self.driver.os_mut().collect_orphans(),
-            Message::Request(request, reply) => self.requests.take(request, reply, &mut self.driver),
-            Message::Terminate => self.requests.terminate(&mut self.driver),
         }
+        self.driver.handle(events);
     }
 
     /// Notices go to whoever waits for them.
@@ -159,10 +174,9 @@ impl Supervisor {
         self.requests.tell(&notices, self.driver.stack());
     }
 
-    /// Nothing of devstack remains: the answers are on their way, the state that only a living supervisor needs goes.
+    /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
     async fn leave(&mut self) -> io::Result<()> {
         self.requests.farewell().await;
-        let _ = std::fs::remove_file(self.folders.ledger());
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
     }
@@ -174,7 +188,7 @@ fn become_keeper(inherited: &Inherited) -> io::Error {
     let argv = launch::argv(&inherited.location);
     match std::fs::File::open("/dev/null") {
         Ok(nobody) => spawn::become_in_place(
-            Path::new("/proc/self/exe"),
+            Path::new(spawn::THIS_PROGRAM),
             &argv,
             &[inherited.listener.as_fd(), inherited.lock.as_fd(), nobody.as_fd()],
         ),
@@ -182,8 +196,28 @@ fn become_keeper(inherited: &Inherited) -> io::Error {
     }
 }
 
-fn load(location: &Location) -> io::Result<Arc<Project>> {
-    config::load(location).map(Arc::new).map_err(|problems| io::Error::other(problems.render(false)))
+/// The project as configured. If its configuration was broken while workers run, they are kept by what the ledger knows of
+/// them, and the problems are told with the next start.
+fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Option<String>)> {
+    let problems = match config::load(location) {
+        Ok(project) => return Ok((Arc::new(project), None)),
+        Err(problems) => problems.render(false),
+    };
+    if stack.slots().values().all(|slot| slot.state.run().is_none()) {
+        return Err(io::Error::other(problems));
+    }
+    complain(&io::Error::other(&*problems));
+    let project = Project {
+        name: location.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        id: config::project_id(&location.root),
+        root: location.root.clone(),
+        config_file: location.config_file.clone(),
+        log_dir: location.root.clone(),
+        http_listen: None,
+        services: stack.slots().iter().map(|(name, slot)| (name.clone(), slot.spec.clone())).collect(),
+        groups: std::collections::BTreeMap::new(),
+    };
+    Ok((Arc::new(project), Some(problems)))
 }
 
 fn listen(inherited: &Inherited, inbox: &mpsc::Sender<Message>) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What status shows: the stack's states with what was measured beside them.
 
 use super::run::Run;
-use super::set;
+use super::set::{self, Household};
 use crate::control::{HealthView, LastExitView, Limits, ProcessView, ServiceView};
 use crate::engine::{Now, Slot, Stack, State};
 use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
@@ -32,15 +32,19 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         last_exit: slot.last_exit.as_ref().map(LastExitView::from),
         cpu_percent: usage.map(|usage| tenth(usage.cpu_percent)),
         memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),
-        processes: usage.map_or(0, |usage| u32::try_from(usage.tree.len()).unwrap_or(u32::MAX)),
+        processes: usage.map_or(0, |usage| count(usage.tree.len() + usage.strays.len())),
         limits: limits(spec),
         ports: spec.ports.clone(),
         log_file: spec.log_file.strip_prefix(&project.root).unwrap_or(&spec.log_file).display().to_string(),
-        strays: 0,
+        strays: usage.map_or(0, |usage| count(usage.strays.len())),
         detail: detail(stack, name, slot, now),
         external: spec.external,
         tree: Vec::new(),
     }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn tenth(value: f64) -> f64 {
@@ -113,41 +117,45 @@ pub fn wanted(service: &Service) -> String {
     }
 }
 
-/// What a run's tree uses.
+/// What a run uses: its tree, and what has left the tree.
 pub struct Usage {
+    /// The main process first.
     pub tree: Vec<Stat>,
+    pub strays: Vec<Stat>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
 }
 
-/// Reads the tree of a run; the share of a core is the mean since the last reading, at first since its start.
-pub fn measure(run: &mut Run, now: BootTime) -> Option<Usage> {
+/// Looks at the processes of a run; the share of a core is the mean since the last look, at first since its start.
+pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Usage> {
     let main = run.main()?;
-    let before = run.sampled.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
-    let (usage, seconds) = measure_since(main, before, now)?;
+    let (tree, strays) = set::tree_and_strays(&run.traits, household);
+    run.traits.record(tree.iter().chain(&strays));
+    let (usage, seconds) = usage(main, tree, strays, run.sampled, now)?;
     run.sampled = Some((seconds, now));
     Some(usage)
 }
 
-/// As [`measure`], by somebody who has not measured before.
-pub fn measure_since_start(main: ProcId, now: BootTime) -> Option<Usage> {
-    measure_since(main, (0.0, procfs::started_at(main.start_ticks)), now).map(|(usage, _)| usage)
+/// As [`measure`], by somebody who knows nothing but the main process.
+pub fn measure_tree(main: ProcId, now: BootTime) -> Option<Usage> {
+    usage(main, set::tree(main.pid), Vec::new(), None, now).map(|(usage, _)| usage)
 }
 
-fn measure_since(main: ProcId, (before, since): (f64, BootTime), now: BootTime) -> Option<(Usage, f64)> {
-    let tree = set::tree(main.pid);
+fn usage(main: ProcId, tree: Vec<Stat>, strays: Vec<Stat>, before: Option<(f64, BootTime)>, now: BootTime) -> Option<(Usage, f64)> {
     if tree.first().is_none_or(|first| first.start_ticks != main.start_ticks) {
         return None;
     }
-    let seconds = tree.iter().map(cpu_seconds).sum::<f64>();
+    let all = || tree.iter().chain(&strays);
+    let seconds = all().map(cpu_seconds).sum::<f64>();
+    let (used, since) = before.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
     let elapsed = now.since(since).as_secs_f64();
-    let cpu_percent = if elapsed > 0.0 { ((seconds - before) / elapsed * 100.0).max(0.0) } else { 0.0 };
-    let memory_bytes = tree.iter().map(Stat::rss_bytes).sum();
-    Some((Usage { tree, memory_bytes, cpu_percent }, seconds))
+    let cpu_percent = if elapsed > 0.0 { ((seconds - used) / elapsed * 100.0).max(0.0) } else { 0.0 };
+    let memory_bytes = all().map(Stat::rss_bytes).sum();
+    Some((Usage { tree, strays, memory_bytes, cpu_percent }, seconds))
 }
 
 /// Children that ended are counted by whoever waited for them.
-fn cpu_seconds(stat: &Stat) -> f64 {
+pub fn cpu_seconds(stat: &Stat) -> f64 {
     procfs::started_at(stat.utime + stat.stime + stat.cutime + stat.cstime).as_nanos() as f64 / 1e9
 }
 
@@ -166,5 +174,5 @@ pub fn processes(usage: &Usage, now: BootTime) -> Vec<ProcessView> {
             uptime_seconds: tenth(now.since(procfs::started_at(stat.start_ticks)).as_secs_f64()),
         }
     };
-    usage.tree.iter().map(view).collect()
+    usage.tree.iter().chain(&usage.strays).map(view).collect()
 }

@@ -10,7 +10,8 @@ pub fn now() -> BootTime {
     BootTime::default().after(now)
 }
 
-/// Both clocks at once: the one of the deadlines, and the one that people read.
+/// Both clocks at once: the one of the deadlines, and the one that people read, to the millisecond.
 pub fn both() -> crate::engine::Now {
-    crate::engine::Now { boot: now(), wall: jiff::Timestamp::now() }
+    let wall = jiff::Timestamp::now();
+    crate::engine::Now { boot: now(), wall: jiff::Timestamp::from_millisecond(wall.as_millisecond()).unwrap_or(wall) }
 }

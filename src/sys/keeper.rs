@@ -4,7 +4,11 @@
 //! A supervisor's workers are re-parented to the keeper when it dies, so their exit statuses are not lost: the next supervisor
 //! asks for them ([`KeeperLink::peek`]) and says when they may be collected ([`KeeperLink::reap`]).
 
-use crate::model::{Exit, Pid, Signal};
+#![expect(unsafe_code, reason = "fork")]
+
+use super::clock;
+use super::poll::Deadline;
+use crate::model::{BootTime, Exit, Pid, Signal};
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Nix, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,7 +17,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A supervisor that is killed this often within `CRASH_WINDOW` is not started again: something is wrong with the machine.
 const MOST_CRASHES: usize = 10;
@@ -50,7 +54,7 @@ pub fn keep(mut gift: Option<OwnedFd>, supervise: impl Fn(KeeperLink, Option<Own
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), Some(&mut before))?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut crashes = [None::<Instant>; MOST_CRASHES];
+    let mut crashes = [None::<BootTime>; MOST_CRASHES];
     for turn in 0.. {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         // SAFETY: this process has one thread, so the child may go on with everything it inherits.
@@ -67,8 +71,8 @@ pub fn keep(mut gift: Option<OwnedFd>, supervise: impl Fn(KeeperLink, Option<Own
                 }
             }
         }
-        let now = Instant::now();
-        if crashes[turn % MOST_CRASHES].replace(now).is_some_and(|first| now.duration_since(first) < CRASH_WINDOW) {
+        let now = clock::now();
+        if crashes[turn % MOST_CRASHES].replace(now).is_some_and(|first| now.since(first) < CRASH_WINDOW) {
             break;
         }
     }
@@ -96,7 +100,7 @@ fn watch(supervisor: Pid, link: &OwnedFd, signals: &SignalFd) -> io::Result<Opti
                     None => drop(send(link, &[NUDGE], SendFlags::DONTWAIT | SendFlags::NOSIGNAL)),
                 }
             } else if let Some(pid) = rustix::process::Pid::from_raw(supervisor) {
-                // Not reaped yet, so the number is still its own.
+                #[expect(clippy::disallowed_methods, reason = "not reaped yet, so the number is still its own")]
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
         }
@@ -177,9 +181,9 @@ impl KeeperLink {
         let number = pid.to_ne_bytes();
         let message = [request, number[0], number[1], number[2], number[3]];
         send(&self.socket, &message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).ok()?;
-        let until = Instant::now() + Self::PATIENCE;
+        let until = Deadline::after(Self::PATIENCE);
         loop {
-            let left = rustix::event::Timespec::try_from(until.saturating_duration_since(Instant::now())).ok()?;
+            let left = rustix::event::Timespec::try_from(until.left()).ok()?;
             let mut polled = [PollFd::new(&self.socket, PollFlags::IN)];
             if matches!(poll(&mut polled, Some(&left)), Ok(0)) {
                 return None;

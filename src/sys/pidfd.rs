@@ -4,6 +4,8 @@
 //! number cannot have been recycled in between. Alive means "the descriptor is not readable": `kill(pid, 0)` succeeds on a
 //! zombie, and state `Z` is shown by a process whose other threads still run.
 
+#![expect(unsafe_code, reason = "real-time signals by number")]
+
 use super::{clock, procfs};
 use crate::model::{ProcId, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -107,6 +109,7 @@ fn raw_signal(signal: Signal) -> rustix::process::Signal {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any child will do")]
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};

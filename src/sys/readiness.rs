@@ -1,3 +1,5 @@
+#![expect(unsafe_code, reason = "the only registration that tokio does not deprecate")]
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
@@ -14,6 +16,14 @@ impl Readiness {
         // SAFETY: the descriptor is owned by the registration and closed only after it is taken out of the reactor.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         registered.map(Self).map_err(|error| error.into_parts().1)
+    }
+
+    /// Of a copy of somebody's descriptor.
+    ///
+    /// # Errors
+    /// As [`Readiness::new`], and when there is no descriptor left.
+    pub fn of(owner: &impl AsFd) -> io::Result<Self> {
+        owner.as_fd().try_clone_to_owned().and_then(Self::new)
     }
 
     /// Returns when it is readable, and stays so for the next caller.

@@ -1,5 +1,7 @@
 //! Signals as something to wait for, instead of something that interrupts.
 
+#![expect(unsafe_code, reason = "reading a signal action")]
+
 use crate::model::Signal;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number, raise};

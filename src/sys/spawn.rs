@@ -4,6 +4,8 @@
 //! `exec` would block the parent. Guards: after `fork` the child calls nothing but async-signal-safe functions on memory
 //! prepared before (signal-safety(7)).
 
+#![expect(unsafe_code, reason = "fork, exec and descriptors by number")]
+
 use crate::model::Pid;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -246,21 +248,31 @@ fn executable(file: &Path) -> Result<bool, NotExecutable> {
     }
 }
 
-/// Takes over descriptors 3, 4, … that the parent passed by [`Launch::inherit`], and closes everything above them.
+/// Takes over descriptors 3, 4, … that the parent passed by [`Launch::inherit`], and closes everything above them. To be called
+/// first thing in the process.
 ///
-/// # Safety
-/// To be called once, first thing in the process, and only when the parent passed exactly so many.
-pub unsafe fn inherited<const N: usize>() -> [OwnedFd; N] {
-    // SAFETY: the caller vouches for the descriptors; nothing else is open yet.
+/// # Errors
+/// When the parent did not pass so many, as when a person typed the command.
+pub fn inherited<const N: usize>() -> io::Result<[OwnedFd; N]> {
+    let numbers: [i32; N] = std::array::from_fn(|index| 3 + index as i32);
+    // SAFETY: reading flags changes nothing.
+    let passed = numbers.iter().all(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0);
+    if !passed {
+        return Err(io::Error::other("only devstack itself starts its supervisor; use `devstack start`"));
+    }
+    // SAFETY: whatever this process opens is close-on-exec, so these were passed to it and nobody owns them; after this they
+    // are close-on-exec too and cannot be taken twice.
     unsafe {
         close_from(3 + N as i32);
-        std::array::from_fn(|index| {
-            let fd = 3 + index as i32;
+        Ok(numbers.map(|fd| {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             OwnedFd::from_raw_fd(fd)
-        })
+        }))
     }
 }
+
+/// What this process runs, even after its file was replaced.
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Becomes another program in the same process: pid, children and the descriptors of `inherit` (as 3, 4, …) stay.
 ///

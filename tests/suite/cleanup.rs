@@ -1,14 +1,11 @@
 //! cleanup-workers against real CPython pools: what is provably ours goes, everything else stays.
 
-
-
-
+use crate::world::{World, is_alive, wait_until};
 use devstack::cleanup::{Action, Choice, Decision, Evidence, Kind, LedgerFacts, Role};
 use devstack::cli::cleanup_workers::{Report, end, look};
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
-use crate::world::{World, is_alive, wait_until};
 
 fn everything() -> Choice {
     Choice { include_manual: true, managed: true, ..Choice::default() }

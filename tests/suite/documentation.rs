@@ -1,0 +1,294 @@
+//! What the documents promise, tried: the first command of the README, every verb and option it names, its tables and its links.
+
+use clap::Command as Cli;
+use devstack::sys::procfs;
+use regex::Regex;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The blocks of a language, in their order.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let fence = Regex::new(&format!(r"(?ms)^```{language}\n(.*?)^```$")).expect("a pattern");
+    fence.captures_iter(document).map(|found| found[1].to_owned()).collect()
+}
+
+/// A copy of the demo in a folder of its own, with its own ports, home and state; everything in it ends with it.
+struct Demo {
+    folder: tempfile::TempDir,
+}
+
+impl Demo {
+    fn new() -> Self {
+        let demo = Self { folder: tempfile::Builder::new().prefix("devstack-docs-").tempdir().expect("a folder") };
+        for name in ["project", "home", "state", "runtime"] {
+            fs::DirBuilder::new().mode(0o700).create(demo.path(name)).expect("a folder");
+        }
+        copy(&repository().join("examples"), &demo.path("project/examples"));
+        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port().to_string();
+        let (health, api) = (port(), port());
+        let ten_minutes = r#""--interval", "10"]"#;
+        let configuration = read("devstack.toml");
+        assert!(configuration.contains(ten_minutes), "the worker is told its port after {ten_minutes}");
+        let configuration = configuration
+            .replace(ten_minutes, &format!(r#""--interval", "10", "--health-port", "{health}"]"#))
+            .replace("9091", &health)
+            .replace("8000", &api);
+        fs::write(demo.path("project/devstack.toml"), configuration).expect("written");
+        demo
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().canonicalize().expect("a path").join(below)
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_devstack"))
+            .args(arguments.split_whitespace())
+            .current_dir(self.path("project"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_RUNTIME_DIR", self.path("runtime"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("devstack runs")
+    }
+
+    fn services(&self) -> BTreeMap<String, Value> {
+        let status: Value = serde_json::from_slice(&self.run("status --json").stdout).expect("JSON");
+        let named = |service: &Value| (service["name"].as_str().unwrap_or_default().to_owned(), service.clone());
+        status["services"].as_array().expect("services").iter().map(named).collect()
+    }
+
+    /// Processes with this folder in their arguments or their environment, other than this test.
+    fn processes(&self) -> Vec<String> {
+        let mark = self.path("").to_string_lossy().into_owned();
+        let holds = |pid: &i32, file: &str| {
+            fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mark))
+        };
+        let pids = procfs::pids().expect("/proc");
+        let ours = pids.into_iter().filter(|pid| holds(pid, "cmdline") || holds(pid, "environ"));
+        ours.map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")).collect()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.run("stop --supervisor --kill");
+    }
+}
+
+/// What git would have: nothing that a start makes.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if [".venv", "var", "logs", "__pycache__", ".pytest_cache"].iter().any(|made| name == *made) {
+            continue;
+        }
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &to.join(name));
+        } else {
+            fs::copy(entry.path(), to.join(name)).expect("copied");
+        }
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_first_commands_of_the_readme_do_what_it_says() {
+    let readme = read("README.md");
+    let commands = blocks(&readme, "sh");
+    let (build, first) = commands[0].trim().split_once(" && ").expect("one line: build && start");
+    assert_eq!(build, "cargo build --release --locked");
+    let arguments = first.strip_prefix("target/release/devstack ").expect("the program that was built");
+
+    let demo = Demo::new();
+    let start = demo.run(arguments);
+    let told = text(&start.stderr);
+    assert!(start.status.success(), "{told}");
+    assert!(start.stdout.is_empty(), "progress is no data");
+    for service in ["bot", "mtproto"] {
+        assert!(told.contains(&format!("{service}: setting up: python3 bootstrap.py")), "{told}");
+        assert!(told.contains(&format!("{service}: ready in ")), "{told}");
+    }
+    let services = demo.services();
+    for (name, state, health) in [("bot", "running", "healthy"), ("mtproto", "running", "healthy"), ("api", "stopped", "stopped")] {
+        assert_eq!((&services[name]["state"], &services[name]["health"]["status"]), (&state.into(), &health.into()), "{name}");
+    }
+    wait_until("the pool is seen in the tree", || text(&demo.run("status --tree").stdout).contains("pool_worker"));
+    let log = demo.path("project/logs/dev_mtproto.log");
+    wait_until("the worker logs its work", || fs::read_to_string(&log).is_ok_and(|text| text.contains("messages by")));
+
+    let again = demo.run(arguments);
+    assert!(again.status.success() && text(&again.stderr).contains("already running"), "{}", text(&again.stderr));
+
+    for line in commands[1].lines() {
+        let arguments = line.strip_prefix("devstack ").expect("a command of devstack");
+        let output = demo.run(arguments);
+        // The API was not started, which `status` says.
+        let expected = if arguments == "status" { 3 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{line}: {}", text(&output.stderr));
+    }
+    assert_eq!(demo.processes(), Vec::<String>::new(), "nothing is left behind");
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let demo = Demo::new();
+    let readme = read("README.md");
+    fs::write(demo.path("project/devstack.toml"), &blocks(&readme, "toml")[0]).expect("written");
+    let check = demo.run("check");
+    assert!(check.status.success(), "{}", text(&check.stderr));
+    assert!(!text(&check.stderr).contains("note:"), "the README shows what works: {}", text(&check.stderr));
+}
+
+/// The verbs that a person types.
+fn verbs() -> Vec<Cli> {
+    let mut command = devstack::cli::command();
+    command.build();
+    command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect()
+}
+
+fn long_options(command: &Cli) -> BTreeSet<String> {
+    command.get_arguments().filter_map(|argument| argument.get_long().map(|long| format!("--{long}"))).collect()
+}
+
+/// Every verb has its section, every section names each option of its verbs, and none that does not exist.
+#[test]
+fn the_readme_names_every_verb_and_option_that_there_is() {
+    let readme = read("README.md");
+    let option = Regex::new(r"--[a-z][a-z-]+").expect("a pattern");
+    let global = {
+        let mut command = devstack::cli::command();
+        command.build();
+        long_options(&command)
+    };
+    let block = Regex::new(r"(?ms)^```(?:text|toml)\n.*?^```$").expect("a pattern");
+    let readme = block.replace_all(&readme, "");
+    let sections: Vec<(&str, &str)> = readme.split("\n### ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    for verb in verbs() {
+        let (title, section) = sections
+            .iter()
+            .find(|(title, _)| title.split(", ").any(|name| name == verb.get_name()))
+            .unwrap_or_else(|| panic!("no section about {}", verb.get_name()));
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let named: BTreeSet<String> = option.find_iter(section).map(|found| found.as_str().to_owned()).collect();
+        let own: BTreeSet<String> = long_options(&verb).difference(&global).cloned().collect();
+        assert_eq!(own.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new(), "options that ### {title} does not name");
+        let exist: BTreeSet<String> =
+            verbs().iter().filter(|verb| title.split(", ").any(|name| name == verb.get_name())).flat_map(long_options).collect();
+        assert_eq!(named.difference(&exist).collect::<Vec<_>>(), Vec::<&String>::new(), "options that {title} does not have");
+    }
+}
+
+#[test]
+fn every_command_line_in_the_documents_can_be_parsed_so_far() {
+    let typed = Regex::new(r"(?m)(?:^|[`$ /])devstack ((?:-\S+ )*)([a-z][a-z_-]+)([^`\n]*)").expect("a pattern");
+    let span = Regex::new(r"`(devstack [^`\n]+)`").expect("a pattern");
+    let known = verbs();
+    let mut seen = 0;
+    for file in ["README.md", "ARCHITECTURE.md", "examples/analyticbot/README.md"] {
+        let document = read(file);
+        let fenced = blocks(&document, "sh").concat();
+        let spans: String = span.captures_iter(&document).map(|found| found[1].to_owned() + "\n").collect();
+        for found in typed.captures_iter(&(fenced + &spans)) {
+            let (verb, rest) = (&found[2], &found[3]);
+            let command = known.iter().find(|one| one.get_name() == verb || one.get_all_aliases().any(|alias| alias == verb));
+            let command = command.unwrap_or_else(|| panic!("{file}: there is no `devstack {verb}`"));
+            for option in rest.split_whitespace().filter(|word| word.starts_with("--")) {
+                assert!(long_options(command).contains(option), "{file}: `devstack {verb}` has no {option}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "the documents name {seen} commands");
+}
+
+/// docs/cli.md is the help of every verb.
+#[test]
+fn the_command_line_reference_is_the_help() {
+    let mut reference = "# The command line\n\nWhat `--help` says; made by the tests with `UPDATE_GENERATED=1`.\n".to_owned();
+    let mut command = devstack::cli::command().term_width(100);
+    command.build();
+    let mut add = |name: &str, command: &mut Cli| {
+        let help = command.render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        reference.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    };
+    add("devstack", &mut command.clone());
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        add(&format!("devstack {}", verb.get_name()), &mut verb.clone().term_width(100));
+    }
+    let path = repository().join("docs/cli.md");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&path, &reference).expect("written");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == reference, "docs/cli.md is out of date; run the tests with UPDATE_GENERATED=1");
+}
+
+#[test]
+fn the_table_of_exit_statuses_is_complete() {
+    let constant = Regex::new(r"pub const \w+: u8 = (\d+);").expect("a pattern");
+    let row = Regex::new(r"(?m)^\| (\d+) \|").expect("a pattern");
+    let numbers = |pattern: &Regex, text: &str| pattern.captures_iter(text).map(|found| found[1].to_owned()).collect::<Vec<_>>();
+    let readme = read("README.md");
+    let table = readme.split("### Exit status").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    assert_eq!(numbers(&row, table), numbers(&constant, &read("src/cli/exit_code.rs")));
+}
+
+#[test]
+fn links_lead_somewhere_and_named_files_exist() {
+    let link = Regex::new(r"\]\(([^)#:]+)\)").expect("a pattern");
+    let named = Regex::new(r"`((?:src|tests|scripts|examples|completions|docs)/[\w./-]+)`").expect("a pattern");
+    for file in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/analyticbot/README.md"] {
+        let document = read(file);
+        let folder = Path::new(file).parent().expect("a folder");
+        for found in link.captures_iter(&document) {
+            assert!(repository().join(folder).join(&found[1]).exists(), "{file} links to {}", &found[1]);
+        }
+        for found in named.captures_iter(&document) {
+            assert!(repository().join(&found[1]).exists(), "{file} names {}", &found[1]);
+        }
+    }
+}
+
+#[test]
+fn the_readme_says_the_oldest_rust_and_the_one_test_command() {
+    let readme = read("README.md");
+    let version = Regex::new(r#"rust-version = "([\d.]+)""#).expect("a pattern");
+    let oldest = &version.captures(&read("Cargo.toml")).expect("rust-version")[1].to_owned();
+    assert!(readme.contains(&format!("Rust ({oldest} or newer)")), "rust-version is {oldest}");
+    let command = blocks(&readme, "sh").into_iter().find(|block| block.starts_with("scripts/")).expect("the command of the tests");
+    assert!(read(".ci/run").lines().any(|line| line == command.trim()), "CI runs what the README says");
+}

@@ -2,6 +2,7 @@
 
 use super::{Layout, one_line, words};
 use crate::control::{ServiceView, Snapshot, StateWord};
+use crate::model::Reason;
 use console::{Color, Style};
 use std::ops::Range;
 
@@ -73,8 +74,10 @@ fn columns(snapshot: &Snapshot, layout: Layout) -> Vec<Column> {
     if services.iter().any(|s| s.strays > 0) {
         columns.push(column(STRAYS, &|s| s.strays.to_string()));
     }
-    if services.iter().any(|s| s.last_exit.is_some()) {
-        columns.push(column("LAST EXIT", &|s| words::or_dash(s.last_exit.as_ref(), |last| words::last_exit(last, layout.now))));
+    // That somebody stopped it is no news to anybody.
+    let news = |s: &ServiceView| s.last_exit.clone().filter(|last| last.reason != Reason::Requested);
+    if services.iter().any(|s| news(s).is_some()) {
+        columns.push(column("LAST EXIT", &|s| words::or_dash(news(s).as_ref(), |last| words::last_exit(last, layout.now))));
     }
     if layout.width.is_none() && services.iter().any(|s| s.detail.is_some()) {
         columns.push(column("DETAIL", &|s| words::or_dash(s.detail.as_deref(), one_line)));

@@ -55,6 +55,30 @@ impl Reader {
         Ok(line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
     }
 
+    /// The children of a process; cheap for one that has a single thread.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn children(&mut self, of: &Stat) -> io::Result<Vec<Pid>> {
+        let pid = of.pid;
+        let tasks = if of.threads == 1 { vec![pid] } else { numbered_entries(&format!("/proc/{pid}/task"))? };
+        let mut children = Vec::new();
+        for task in tasks {
+            match self.read_path(format!("/proc/{pid}/task/{task}/children").as_bytes()) {
+                Ok(list) => children
+                    .extend(list.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok()?.parse::<Pid>().ok())),
+                // The thread ended meanwhile, or this kernel was built without that file.
+                Err(error) if is_gone(&error) => {
+                    if self.read_path(format!("/proc/{pid}/task/{task}/stat").as_bytes()).is_ok() {
+                        return children_by_scan(self, pid);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(children)
+    }
+
     /// The values of several variables of the environment the process was started with; the first of a name counts, as
     /// getenv(3) has it.
     ///
@@ -137,6 +161,16 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
+/// What a process that would not die is doing.
+pub fn what_it_does(pid: Pid) -> String {
+    let state = stat(pid).map_or('?', |stat| char::from(stat.state));
+    let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    match waits_in.trim() {
+        "" | "0" => format!("state {state}"),
+        place => format!("state {state}, waiting in {place}"),
+    }
+}
+
 /// Every process visible to us, in the kernel's order.
 ///
 /// # Errors
@@ -180,22 +214,8 @@ pub fn argv(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
 /// When the process is gone.
 pub fn children(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut reader = Reader::default();
-    let mut children = Vec::new();
-    for task in numbered_entries(&format!("/proc/{pid}/task"))? {
-        match reader.read_path(format!("/proc/{pid}/task/{task}/children").as_bytes()) {
-            Ok(list) => {
-                children.extend(list.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok()?.parse::<Pid>().ok()))
-            }
-            // The thread ended meanwhile, or this kernel was built without that file.
-            Err(error) if is_gone(&error) => {
-                if reader.read_path(format!("/proc/{pid}/task/{task}/stat").as_bytes()).is_ok() {
-                    return children_by_scan(&mut reader, pid);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(children)
+    let stat = reader.stat(pid)?;
+    reader.children(&stat)
 }
 
 fn children_by_scan(reader: &mut Reader, parent: Pid) -> io::Result<Vec<Pid>> {
@@ -266,7 +286,19 @@ pub fn rss_bytes(pid: Pid) -> io::Result<u64> {
     stat(pid).map(|stat| stat.rss_bytes())
 }
 
+/// Memory with every shared page divided among those that map it (`smaps_rollup`); dear to read.
+///
+/// # Errors
+/// When the process is gone, or not for us to see.
+pub fn proportional_bytes(pid: Pid) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|number| number.trim().parse::<u64>().ok());
+    Ok(kilobytes.unwrap_or(0) * 1024)
+}
+
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any child will do")]
 mod tests {
     use super::*;
 

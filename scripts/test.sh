@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), the demo's Python.
+# Needs Rust with clippy and rustfmt, and Python 3.9 or newer with venv and the way to PyPI for pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+if ! command -v cargo >/dev/null; then
+    echo "scripts/test.sh: cargo is not in PATH; see https://rustup.rs" >&2
+    exit 1
+fi
+for component in fmt clippy; do
+    if ! cargo "$component" --version >/dev/null 2>&1; then
+        echo "scripts/test.sh: cargo $component is missing: rustup component add clippy rustfmt" >&2
+        exit 1
+    fi
+done
+
+step "form"
+cargo fmt --check
+echo "formatted"
+
+step "lints"
+cargo clippy --locked --all-targets -- -D warnings
+
+step "Rust tests"
+cargo test --locked </dev/null
+
+step "Python tests of the demo"
+python="${CARGO_TARGET_DIR:-target}/python"
+if ! "$python/bin/python" -c 'import pytest, uvicorn' 2>/dev/null; then
+    rm -rf "$python"
+    if ! python3 -m venv "$python"; then
+        echo "scripts/test.sh: python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2
+        exit 1
+    fi
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        'pytest>=8,<10' --requirement examples/analyticbot/requirements.txt
+fi
+python="$(cd "$python" && pwd)/bin/python"
+(cd examples/analyticbot && "$python" -m pytest -p no:cacheprovider tests </dev/null)
+
+step "all tests passed"
