@@ -83,7 +83,10 @@ fn a_dry_run_explains_each_in_the_shape_of_the_contract_and_ends_nobody() {
         assert_eq!(one["start_ticks"], id.start_ticks);
         assert_eq!((&one["kind"], &one["action"], &one["service"]), (&json!("orphan"), &json!("would_terminate"), &json!("web")));
         assert_eq!(one["reason"], format!("its worker (pid {}) is gone", worker.pid));
-        assert!(one["run_id"].is_string() && one["ppid"].is_u64() && one["age_seconds"].is_f64() && one["memory_mb"].as_f64() > Some(1.0), "{one:#}");
+        assert!(
+            one["run_id"].is_string() && one["ppid"].is_u64() && one["age_seconds"].is_f64() && one["memory_mb"].as_f64() > Some(1.0),
+            "{one:#}"
+        );
         let evidence = one["evidence"].as_array().expect("a list");
         assert!(evidence.contains(&json!("cookie")) && evidence.contains(&json!("log_file")), "{one:#}");
     }

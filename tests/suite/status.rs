@@ -30,7 +30,8 @@ fn is_a(value: &Value, kind: &str) -> bool {
 #[track_caller]
 fn has_shape(value: &Value, shape: &[(&str, &str)]) {
     let object = value.as_object().unwrap_or_else(|| panic!("no object: {value:#}"));
-    let (mut names, mut expected): (Vec<_>, Vec<_>) = (object.keys().map(String::as_str).collect(), shape.iter().map(|(key, _)| *key).collect());
+    let (mut names, mut expected): (Vec<_>, Vec<_>) =
+        (object.keys().map(String::as_str).collect(), shape.iter().map(|(key, _)| *key).collect());
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
@@ -74,17 +75,25 @@ health = {{ url = 'http://127.0.0.1:{port}/health', interval = '50ms', timeout =
     let status: Value = serde_json::from_str(&done.stdout).expect("one document");
     has_shape(&status, &[("project", "object"), ("supervisor", "object"), ("services", "list")]);
     assert_eq!(status["project"], json!({"name": "shop", "root": stack.root}));
-    has_shape(&status["supervisor"], &[("pid", "whole"), ("version", env!("CARGO_PKG_VERSION")), ("uptime_seconds", "number"), ("memory_mb", "number")]);
+    has_shape(
+        &status["supervisor"],
+        &[("pid", "whole"), ("version", env!("CARGO_PKG_VERSION")), ("uptime_seconds", "number"), ("memory_mb", "number")],
+    );
     let web = &status["services"][0];
     has_shape(web, &SERVICE);
     has_shape(&web["health"], &HEALTH);
-    for (key, expected) in [("name", json!("web")), ("state", json!("running")), ("ready", json!(true)), ("restarts", json!(0)), ("strays", json!(0))] {
+    for (key, expected) in
+        [("name", json!("web")), ("state", json!("running")), ("ready", json!(true)), ("restarts", json!(0)), ("strays", json!(0))]
+    {
         assert_eq!(web[key], expected);
     }
-    assert_eq!(web["limits"], json!({"max_runtime_hours": 24.0, "memory_limit_mb": 2048.0, "cpu_limit_percent": 80.0}));
+    assert_eq!(web["limits"], json!({"max_runtime_hours": 24.0, "memory_limit_mb": 2048, "cpu_limit_percent": 80.0}));
     assert_eq!((&web["ports"], &web["log_file"], &web["processes"]), (&json!([port]), &json!("logs/dev_web.log"), &json!(4)));
     assert!(web["memory_mb"].as_f64() > Some(5.0) && web["remaining_seconds"].as_f64() > Some(86_000.0), "{web:#}");
-    assert_eq!((&web["health"]["status"], &web["health"]["reason"], &web["last_exit"]), (&json!("healthy"), &json!("healthy"), &Value::Null));
+    assert_eq!(
+        (&web["health"]["status"], &web["health"]["reason"], &web["last_exit"]),
+        (&json!("healthy"), &json!("healthy"), &Value::Null)
+    );
 
     let before = stack.pid("web");
     kill(before);
@@ -187,7 +196,11 @@ fn the_tree_shows_every_process_below_its_parent() {
     let (pool, _) = stack.noted_pool("web");
     let done = stack.run("status --tree").ends_with(0);
     for id in &pool {
-        assert!(done.stdout.lines().any(|line| line.starts_with("   ") && line.contains(&format!("─ {} ", id.pid))), "{}: {done:?}", id.pid);
+        assert!(
+            done.stdout.lines().any(|line| line.starts_with("   ") && line.contains(&format!("─ {} ", id.pid))),
+            "{}: {done:?}",
+            id.pid
+        );
     }
     assert_eq!(done.stdout.matches("pool_worker").count(), 2);
     let json: Value = serde_json::from_str(&stack.run("status --tree --json").stdout).expect("json");
