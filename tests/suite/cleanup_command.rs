@@ -1,6 +1,7 @@
 //! `devstack cleanup-workers`, as it is typed: what it ends, what it refuses, and the document it prints.
 
-use crate::support::{DEVSTACK, Done, TestStack, kill, send};
+use crate::running::Done;
+use crate::support::{DEVSTACK, TestStack, kill, send};
 use crate::terminal::Terminal;
 use crate::world::{is_alive, wait_until};
 use devstack::model::{ProcId, Signal};
