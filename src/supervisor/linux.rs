@@ -179,7 +179,8 @@ impl LinuxOs {
     fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {
         let log = procfs::file_id(&service.log_file);
         let cookie = self.environment.cookie(service, id);
-        let traits = Traits { main, cookie, log, recorded: std::collections::BTreeSet::new(), stranger: false };
+        let root = self.project.root.clone();
+        let traits = Traits { main, cookie, root, log, recorded: std::collections::BTreeSet::new(), stranger: false };
         self.runs.entry(id).or_insert_with(|| Run::new(service.clone(), traits))
     }
 

@@ -8,6 +8,7 @@ use crate::cleanup::{self, Role};
 use crate::model::{FileId, Pid, ProcId};
 use crate::sys::procfs::{self, Reader, Stat};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// What identifies the processes of one run.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Traits {
     pub main: Option<ProcId>,
     /// The value of DEVSTACK_RUN.
     pub cookie: String,
+    /// The value of DEVSTACK_ROOT: two checkouts of one project may well count their runs alike.
+    pub root: PathBuf,
     pub log: Option<FileId>,
     /// Seen below the main process while it lived.
     pub recorded: BTreeSet<ProcId>,
@@ -162,8 +165,8 @@ fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
         traits.main.is_some_and(|main| (stat.sid == main.pid || stat.pgid == main.pid) && stat.start_ticks >= main.start_ticks)
     };
     let same_cookie = |reader: &mut Reader| {
-        let value = reader.environ(stat.pid, [b"DEVSTACK_RUN"]).ok().and_then(|[value]| value);
-        value.is_some_and(|value| value == traits.cookie.as_bytes())
+        let Ok([Some(run), Some(root)]) = reader.environ(stat.pid, [b"DEVSTACK_RUN", b"DEVSTACK_ROOT"]) else { return false };
+        run == traits.cookie.as_bytes() && root == traits.root.as_os_str().as_encoded_bytes()
     };
     let same_log = || traits.log.is_some_and(|log| [1, 2].iter().any(|&fd| procfs::fd_target(stat.pid, fd) == Some(log)));
     traits.recorded.contains(&id) || (!traits.stranger && same_session()) || same_cookie(reader) || same_log()

@@ -1,0 +1,161 @@
+"""A worker that does what its arguments say, in their order, and then waits: `worker.py NAME [ACTION [ARGUMENT]]…`.
+
+Told to stop, it says so and ends with status 0. Whatever it starts is noted in `noted/NAME-ACTION`, one pid a line.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+slowness = 0.0
+name = sys.argv[1] if len(sys.argv) > 1 else ""
+
+
+def say(*words):
+    # One write, so that lines of several processes do not mix.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def stop(*_):
+    say(name, "stopping", time.monotonic_ns())
+    time.sleep(slowness)
+    say(name, "stopped", time.monotonic_ns())
+    os._exit(0)
+
+
+def note(action, lines):
+    os.makedirs("noted", exist_ok=True)
+    path = f"noted/{name}-{action}"
+    with open(path + ".new", "w") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+    os.rename(path + ".new", path)
+
+
+def listen(port):
+    server = socket.create_server(("127.0.0.1", port), backlog=64)
+    return server
+
+
+def serve(server, answer):
+    def forever():
+        while True:
+            connection, _ = server.accept()
+            answer(connection)
+
+    threading.Thread(target=forever, daemon=True).start()
+
+
+def answer_http(connection):
+    """With the status that stands in `answer-NAME`, 200 without that file; `hang`: not at all."""
+    try:
+        with open(f"answer-{name}") as file:
+            status = file.read().strip()
+    except OSError:
+        status = "200"
+    if status == "hang":
+        globals().setdefault("kept", []).append(connection)
+        return
+    body = '{"status":"x","reason":"%s"}' % ("healthy" if status == "200" else f"said_{status}")
+    connection.recv(4096)
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    connection.sendall((head + body).encode())
+    connection.close()
+
+
+def daemonise():
+    """A grandchild in a session of its own that heeds no SIGTERM."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            note("daemon", [os.getpid()])
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+
+
+def wiped():
+    """A process without our environment, in a session of its own; only its output still tells whose it is."""
+    program = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
+    child = subprocess.Popen(program, env={}, cwd="/", start_new_session=True)
+    note("wiped", [child.pid])
+
+
+def pool_worker(queue, lock):
+    queue.put(os.getpid())
+    time.sleep(600)
+
+
+def pool():
+    """Two spawned processes, a lock and so a resource tracker; the last line is the lock's file."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    queue, lock = context.Queue(), context.Lock()
+    children = [context.Process(target=pool_worker, args=(queue, lock)) for _ in range(2)]
+    for child in children:
+        child.start()
+    globals()["kept_pool"] = (queue, lock, children)
+    pids = [queue.get() for _ in children]
+    from multiprocessing.resource_tracker import _resource_tracker
+
+    note("pool", [*pids, _resource_tracker._pid, "/dev/shm/sem." + lock._semlock.name[1:]])
+
+
+def wait_for_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.005)
+
+
+def main():
+    global slowness
+    signal.signal(signal.SIGTERM, stop)
+    words = iter(sys.argv[2:])
+    said = False
+    for action in words:
+        if action == "say":
+            say(next(words))
+        elif action == "raw":
+            os.write(1, next(words).encode().decode("unicode_escape").encode())
+        elif action == "env":
+            key = next(words)
+            say(key, "=", os.environ.get(key))
+        elif action == "sleep":
+            time.sleep(float(next(words)))
+        elif action == "await":
+            wait_for_file(next(words))
+        elif action == "port":
+            serve(listen(int(next(words))), lambda connection: connection.close())
+        elif action == "http":
+            serve(listen(int(next(words))), answer_http)
+        elif action == "exit":
+            os._exit(int(next(words)))
+        elif action == "ignore-term":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        elif action == "ignore-hangup":
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        elif action == "slow-term":
+            slowness = float(next(words))
+        elif action == "daemon":
+            daemonise()
+        elif action == "wiped":
+            wiped()
+        elif action == "pool":
+            pool()
+        elif action == "started":
+            said = True
+            say(name, "started", time.monotonic_ns())
+        else:
+            sys.exit(f"worker.py: no such action: {action}")
+    if not said:
+        say(name, "started", time.monotonic_ns())
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+//! A project of its own for each test that drives the built binary, and the certain end of everything that was started in it.
+
+use crate::world::{is_alive, wait_until};
+use devstack::model::{Pid, ProcId, Signal};
+use devstack::sys::pidfd::PidFd;
+use devstack::sys::procfs;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+pub const DEVSTACK: &str = env!("CARGO_BIN_EXE_devstack");
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Said before every configuration: a worker is ready once the stub says that it has started.
+const DEFAULTS: &str = "
+[project]
+name = 'shop'
+[defaults]
+ready = { log = 'started', timeout = '20s' }
+stop_timeout = '15s'
+restart = 'never'
+";
+
+pub struct TestStack {
+    base: PathBuf,
+    pub root: PathBuf,
+    started: RefCell<Vec<Child>>,
+    _folder: tempfile::TempDir,
+}
+
+impl TestStack {
+    /// Services as they stand in a devstack.toml; the stub is `python3 worker.py NAME ACTION…`.
+    pub fn new(services: &str) -> Self {
+        let stack = Self::empty();
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/stub/worker.py"), stack.root.join("worker.py")).expect("the stub");
+        stack.configure(services);
+        stack
+    }
+
+    pub fn empty() -> Self {
+        let folder = tempfile::Builder::new().prefix("devstack-e2e-").tempdir().expect("a folder");
+        let base = folder.path().canonicalize().expect("a path");
+        for name in ["project", "home", "state", "runtime", "output"] {
+            fs::DirBuilder::new().mode(0o700).create(base.join(name)).expect("a folder");
+        }
+        Self { root: base.join("project"), base, started: RefCell::default(), _folder: folder }
+    }
+
+    pub fn configure(&self, services: &str) {
+        self.write("devstack.toml", &format!("{DEFAULTS}{services}"));
+    }
+
+    pub fn write(&self, file: &str, content: &str) {
+        fs::write(self.root.join(file), content).expect("a file");
+    }
+
+    /// Of the services of this project, and of everything else that a test starts in it.
+    pub fn in_its_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env_clear().current_dir(&self.root).stdin(Stdio::null());
+        command.env("PATH", path()).env("HOME", self.base.join("home"));
+        command.env("XDG_STATE_HOME", self.base.join("state")).env("XDG_RUNTIME_DIR", self.base.join("runtime"))
+    }
+
+    /// `devstack` with the words of `line`.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(DEVSTACK);
+        self.in_its_environment(&mut command).args(line.split_whitespace());
+        command
+    }
+
+    /// Runs `devstack` to its end.
+    pub fn run(&self, line: &str) -> Done {
+        self.begin(line).end()
+    }
+
+    pub fn begin(&self, line: &str) -> Running<'_> {
+        self.begin_command(self.command(line))
+    }
+
+    pub fn begin_command(&self, mut command: Command) -> Running<'_> {
+        let number = fs::read_dir(self.base.join("output")).expect("a folder").count();
+        let file = |what: &str| self.base.join(format!("output/{number}-{what}"));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let new = |path: &Path| File::options().append(true).create_new(true).open(path).expect("a file");
+        let child = command.stdout(new(&stdout)).stderr(new(&stderr)).spawn().expect("it starts");
+        Running { child, stdout, stderr, said: format!("{command:?}"), _stack: self }
+    }
+
+    /// Something else than devstack: a copy of a service, a stranger. It ends with the test.
+    pub fn start_beside(&self, program: &str, arguments: &[&str]) -> ProcId {
+        let mut command = Command::new(program);
+        self.in_its_environment(command.args(arguments)).stdout(Stdio::null()).stderr(Stdio::null());
+        self.adopt(command.spawn().expect("it starts"))
+    }
+
+    pub fn adopt(&self, child: Child) -> ProcId {
+        let id = proc_id(child.id().cast_signed());
+        self.started.borrow_mut().push(child);
+        id
+    }
+
+
+    pub fn status(&self) -> Value {
+        let done = self.run("status --json");
+        serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
+    }
+
+    pub fn service(&self, name: &str) -> Value {
+        let status = self.status();
+        let found = status["services"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
+        found.unwrap_or_else(|| panic!("no {name} in {status:#}")).clone()
+    }
+
+    /// The main process of a running service.
+    pub fn pid(&self, name: &str) -> ProcId {
+        let service = self.service(name);
+        proc_id(pid_in(&service["pid"]).unwrap_or_else(|| panic!("{name} has no process: {service:#}")))
+    }
+
+    pub fn wait_for_state(&self, name: &str, state: &str) -> Value {
+        let mut seen = Value::Null;
+        wait_until(&format!("{name} is {state}"), || {
+            seen = self.service(name);
+            seen["state"] == state
+        });
+        seen
+    }
+
+    pub fn log_file(&self, name: &str) -> PathBuf {
+        self.root.join(format!("logs/dev_{name}.log"))
+    }
+
+    pub fn log(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// When the stub said `word`, by the clock that all processes share, each time that it did.
+    pub fn times(&self, name: &str, word: &str) -> Vec<u64> {
+        let prefix = format!("{name} {word} ");
+        self.log(name).lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect()
+    }
+
+    /// The lines of what the stub noted, as soon as it did.
+    pub fn noted(&self, what: &str) -> Vec<String> {
+        let file = self.root.join("noted").join(what);
+        wait_until(&format!("{what} is noted"), || file.exists());
+        let lines = fs::read_to_string(&file).expect("readable").lines().map(str::to_owned).collect();
+        fs::remove_file(file).expect("it is read once");
+        lines
+    }
+
+    pub fn noted_process(&self, what: &str) -> ProcId {
+        proc_id(self.noted(what)[0].parse().expect("a pid"))
+    }
+
+    /// The pool that the stub noted: its processes, the resource tracker last, and its semaphore.
+    pub fn noted_pool(&self, name: &str) -> (Vec<ProcId>, PathBuf) {
+        let mut lines = self.noted(&format!("{name}-pool"));
+        let semaphore = PathBuf::from(lines.pop().expect("a semaphore"));
+        (lines.iter().map(|pid| proc_id(pid.parse().expect("a pid"))).collect(), semaphore)
+    }
+
+    pub fn supervisor(&self) -> ProcId {
+        proc_id(pid_in(&self.status()["supervisor"]["pid"]).expect("a supervisor"))
+    }
+
+    pub fn keeper(&self) -> ProcId {
+        proc_id(procfs::stat(self.supervisor().pid).expect("it lives").ppid)
+    }
+
+    /// Every process that is anybody's business here: devstack's own, workers, strays.
+    pub fn processes(&self) -> Vec<ProcId> {
+        let mut own: Vec<Pid> = self.started.borrow().iter().map(|child| child.id().cast_signed()).collect();
+        own.push(std::process::id().cast_signed());
+        let pids = procfs::pids().expect("a process table").into_iter();
+        let ours = pids.filter(|pid| !own.contains(pid) && (self.is_devstack(*pid) || self.was_started_here(*pid)));
+        ours.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).filter(|id| is_alive(*id)).collect()
+    }
+
+    fn is_devstack(&self, pid: Pid) -> bool {
+        let argv = procfs::argv(pid).unwrap_or_default();
+        argv.get(1).is_some_and(|verb| verb == b"supervise") && argv.get(3).map(Vec::as_slice) == Some(self.root.as_os_str().as_encoded_bytes())
+    }
+
+    fn was_started_here(&self, pid: Pid) -> bool {
+        let marked = || procfs::environ_value(pid, b"DEVSTACK_ROOT").is_some_and(|root| root == self.root.as_os_str().as_encoded_bytes());
+        let in_base = |link: &str| fs::read_link(format!("/proc/{pid}/{link}")).is_ok_and(|to| to.starts_with(&self.base));
+        ["cwd", "fd/1", "fd/2"].into_iter().any(in_base) || marked()
+    }
+}
+
+impl Drop for TestStack {
+    /// Also after a failed assertion: everything ends, devstack first, so that it starts nothing again.
+    fn drop(&mut self) {
+        let devstack = |stack: &Self| stack.processes().into_iter().filter(|id| stack.is_devstack(id.pid)).collect::<Vec<_>>();
+        devstack(self).into_iter().for_each(|id| send(id, Signal::CONT));
+        if self.root.join("devstack.toml").exists() {
+            let _ = self.begin("stop --supervisor --kill").end_within(Duration::from_secs(10));
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            devstack(self).into_iter().for_each(|id| send(id, Signal::KILL));
+            let left = self.processes();
+            if left.is_empty() || Instant::now() > until {
+                break;
+            }
+            left.into_iter().for_each(|id| send(id, Signal::KILL));
+            pause();
+        }
+        for child in self.started.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A devstack at work.
+pub struct Running<'a> {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    said: String,
+    _stack: &'a TestStack,
+}
+
+impl Running<'_> {
+    pub fn id(&self) -> ProcId {
+        proc_id(self.child.id().cast_signed())
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    pub fn end(mut self) -> Done {
+        let status = self.end_within(PATIENCE);
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        let said = std::mem::take(&mut self.said);
+        match status {
+            Some(status) => Done { code: status.code(), said, stdout, stderr },
+            None => panic!("{said} did not end\nstdout: {stdout}\nstderr: {stderr}"),
+        }
+    }
+
+    fn end_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.child.try_wait().expect("a child") {
+                None if Instant::now() < until => pause(),
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A devstack that has ended.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub said: String,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Done {
+    /// With this exit status, and no other.
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\nstdout: {}\nstderr: {}", self.said, self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "{} does not say {part:?}\nstdout: {}\nstderr: {}", self.said, self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Between two looks at something that is waited for; no test relies on its length.
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+pub fn proc_id(pid: Pid) -> ProcId {
+    ProcId { pid, start_ticks: procfs::start_ticks(pid).unwrap_or_else(|error| panic!("pid {pid}: {error}")) }
+}
+
+pub fn pid_in(value: &Value) -> Option<Pid> {
+    value.as_i64().and_then(|pid| Pid::try_from(pid).ok())
+}
+
+pub fn send(id: ProcId, signal: Signal) {
+    if let Ok(Some(process)) = PidFd::open(id) {
+        process.signal(signal).expect("ours to signal");
+    }
+}
+
+/// SIGKILL, and gone.
+pub fn kill(id: ProcId) {
+    send(id, Signal::KILL);
+    wait_until("it is gone", || !is_alive(id));
+}
+
+/// A port that nobody listens on, not asked for twice.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// With the real interpreter in front of a shim that starts it slowly and needs a home folder.
+pub fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().expect("python3");
+        let python = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
+        format!("{}:{}", python.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"))
+    })
+}
