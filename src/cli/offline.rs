@@ -63,7 +63,8 @@ pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> LedgerFacts {
             service: name.clone(),
             run: slot.state.run()?,
             leader: slot.process.as_ref()?.main,
-            alive_managed: true,
+            // What a living supervisor holds is its own to end, even while a dead worker's pool is being swept.
+            alive_managed: supervisor.is_some() || is_alive(slot),
             recorded: Vec::new(),
             log_file: procfs::file_id(&slot.spec.log_file),
         })

@@ -152,7 +152,8 @@ fn env_files_are_read_again_at_every_restart() {
 
 #[test]
 fn workers_get_unbuffered_output_and_the_environment_that_start_was_typed_in() {
-    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web env PYTHONUNBUFFERED env PYTHONFAULTHANDLER env MINE env PATH'");
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web env PYTHONUNBUFFERED env PYTHONFAULTHANDLER env MINE env PATH'");
     let mut command = stack.command("start");
     command.env("MINE", "kept");
     stack.begin_command(command).end().ends_with(0);

@@ -178,7 +178,9 @@ start_limit = { burst = 3, interval = '60s' }",
 #[test]
 fn on_failure_restarts_after_a_failure_and_not_after_success() {
     let service = |name: &str, code: i32| {
-        format!("[services.{name}]\ncommand = 'python3 worker.py {name} started await go exit {code}'\nrestart = 'on-failure'\nrestart_delay = '30s'\n")
+        format!(
+            "[services.{name}]\ncommand = 'python3 worker.py {name} started await go exit {code}'\nrestart = 'on-failure'\nrestart_delay = '30s'\n"
+        )
     };
     let stack = TestStack::new(&[service("well", 0), service("badly", 2)].concat());
     stack.run("start").ends_with(0);

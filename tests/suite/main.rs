@@ -5,12 +5,17 @@
 mod bad_config;
 mod before_start;
 mod cleanup;
+mod cleanup_command;
 mod crash;
+mod demo;
 mod documentation;
 mod good_config;
+mod help;
 mod layers;
+mod logs;
 mod restart;
 mod start;
+mod status;
 mod stop;
 mod support;
 mod terminal;

@@ -33,7 +33,8 @@ fn a_service_is_ready_when_its_port_accepts_a_connection() {
 
 #[test]
 fn a_service_is_ready_when_a_command_succeeds() {
-    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\nready = { exec = ['test', '-e', 'go'], timeout = '20s' }");
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\nready = { exec = ['test', '-e', 'go'], timeout = '20s' }");
     ready_only_after_go(&stack);
 }
 
@@ -141,7 +142,8 @@ fn a_service_that_dies_while_starting_shows_its_last_words_and_leaves_the_others
 
 #[test]
 fn a_service_that_is_never_ready_says_what_was_waited_for_and_goes_on() {
-    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web say booting'\nready = { log = 'never said', timeout = '600ms' }");
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web say booting'\nready = { log = 'never said', timeout = '600ms' }");
     stack
         .run("start")
         .ends_with(1)
@@ -210,9 +212,8 @@ health = {{ url = 'http://127.0.0.1:{port}/health', interval = '50ms', timeout =
 
 #[test]
 fn in_the_foreground_logs_are_shown_until_an_interrupt_stops_the_services() {
-    let stack = TestStack::new(
-        "[services.web]\ncommand = 'python3 worker.py web say hello'\n[services.bot]\ncommand = 'python3 worker.py bot'",
-    );
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web say hello'\n[services.bot]\ncommand = 'python3 worker.py bot'");
     let start = stack.begin("start --foreground");
     wait_until("both have started", || start.stdout().contains("web | web started") && start.stdout().contains("bot | bot started"));
     stack.wait_for_state("bot", "running");

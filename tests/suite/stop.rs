@@ -15,7 +15,10 @@ fn a_worker_is_asked_to_stop_and_given_the_time_to_do_it() {
     assert!(!is_alive(pid));
     assert_eq!(stack.times("web", "stopped").len(), 1, "it was not killed meanwhile");
     let web = stack.service("web");
-    assert_eq!((&web["state"], &web["last_exit"]["reason"], &web["last_exit"]["code"]), (&"stopped".into(), &"requested".into(), &0.into()));
+    assert_eq!(
+        (&web["state"], &web["last_exit"]["reason"], &web["last_exit"]["code"]),
+        (&"stopped".into(), &"requested".into(), &0.into())
+    );
 }
 
 #[test]

@@ -84,12 +84,16 @@ impl TestStack {
     }
 
     pub fn begin_command(&self, mut command: Command) -> Running<'_> {
-        let number = fs::read_dir(self.base.join("output")).expect("a folder").count();
-        let file = |what: &str| self.base.join(format!("output/{number}-{what}"));
-        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let (stdout, stderr) = (self.new_output("stdout"), self.new_output("stderr"));
         let new = |path: &Path| File::options().append(true).create_new(true).open(path).expect("a file");
         let child = command.stdout(new(&stdout)).stderr(new(&stderr)).spawn().expect("it starts");
         Running { child, stdout, stderr, said: format!("{command:?}"), _stack: self }
+    }
+
+    /// Where a command's output goes; outside of the project.
+    pub fn new_output(&self, what: &str) -> PathBuf {
+        let folder = self.base.join("output");
+        folder.join(format!("{}-{what}", fs::read_dir(&folder).expect("a folder").count()))
     }
 
     /// Something else than devstack: a copy of a service, a stranger. It ends with the test.
@@ -104,7 +108,6 @@ impl TestStack {
         self.started.borrow_mut().push(child);
         id
     }
-
 
     pub fn status(&self) -> Value {
         let done = self.run("status --json");
@@ -185,7 +188,8 @@ impl TestStack {
 
     fn is_devstack(&self, pid: Pid) -> bool {
         let argv = procfs::argv(pid).unwrap_or_default();
-        argv.get(1).is_some_and(|verb| verb == b"supervise") && argv.get(3).map(Vec::as_slice) == Some(self.root.as_os_str().as_encoded_bytes())
+        argv.get(1).is_some_and(|verb| verb == b"supervise")
+            && argv.get(3).map(Vec::as_slice) == Some(self.root.as_os_str().as_encoded_bytes())
     }
 
     fn was_started_here(&self, pid: Pid) -> bool {

@@ -2,16 +2,17 @@
 
 use crate::support::{DEVSTACK, TestStack, pause};
 use crate::world::wait_until;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub const CTRL_C: &str = "\x03";
 
 pub struct Terminal {
     keys: Option<ChildStdin>,
-    drawn: Arc<Mutex<Vec<u8>>>,
+    drawn: PathBuf,
 }
 
 impl Terminal {
@@ -20,17 +21,10 @@ impl Terminal {
         let line = format!("trap : INT; stty rows 40 cols 160; {line}; echo status=$?");
         let mut command = Command::new("script");
         stack.in_its_environment(command.args(["-qefc", &line, "/dev/null"])).env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("script");
+        let drawn = stack.new_output("drawn");
+        let output = File::create_new(&drawn).expect("a file");
+        let mut child = command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::null()).spawn().expect("script");
         let keys = child.stdin.take();
-        let mut output = child.stdout.take().expect("a pipe");
-        let drawn = Arc::new(Mutex::new(Vec::new()));
-        let drawing = drawn.clone();
-        std::thread::spawn(move || {
-            let mut some = [0; 4096];
-            while let Ok(count @ 1..) = output.read(&mut some) {
-                drawing.lock().expect("no panic").extend_from_slice(&some[..count]);
-            }
-        });
         stack.adopt(child);
         Self { keys, drawn }
     }
@@ -40,7 +34,7 @@ impl Terminal {
     }
 
     pub fn drawn(&self) -> String {
-        String::from_utf8_lossy(&self.drawn.lock().expect("no panic")).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.drawn).unwrap_or_default()).into_owned()
     }
 
     pub fn wait_for(&self, text: &str) {
@@ -52,14 +46,18 @@ impl Terminal {
         input.write_all(keys.as_bytes()).and_then(|()| input.flush()).expect("typed");
     }
 
+    pub fn is_over(&self) -> bool {
+        self.status().is_some()
+    }
+
+    fn status(&self) -> Option<i32> {
+        self.drawn().rsplit_once("status=").and_then(|(_, code)| code.split(['\r', '\n']).next()?.parse().ok())
+    }
+
     /// The exit status of its line, and everything that was drawn.
     pub fn end(self) -> (i32, String) {
-        let mut found = None;
-        wait_until("the line on the terminal ends", || {
-            found = self.drawn().rsplit_once("status=").and_then(|(_, code)| code.split(['\r', '\n']).next()?.parse().ok());
-            found.is_some()
-        });
-        (found.expect("just seen"), self.drawn())
+        wait_until("the line on the terminal ends", || self.is_over());
+        (self.status().expect("just seen"), self.drawn())
     }
 }
 

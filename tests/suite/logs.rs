@@ -1,0 +1,180 @@
+//! `devstack logs`: plain files, told apart, followed whatever happens to them, harmless on a terminal.
+
+use crate::support::{DEVSTACK, Running, TestStack, send};
+use crate::terminal::{CTRL_C, Terminal};
+use crate::world::wait_until;
+use devstack::model::Signal;
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::Command;
+
+const TWO: &str = "[services.web]\ncommand = 'python3 worker.py web'\n[services.bot]\ncommand = 'python3 worker.py bot'";
+
+/// With a log of these lines each, that no worker wrote: `logs` asks nobody but the files.
+fn with_logs(services: &str, logs: &[(&str, &str)]) -> TestStack {
+    let stack = TestStack::new(services);
+    fs::create_dir(stack.root.join("logs")).expect("a folder");
+    for (name, text) in logs {
+        fs::write(stack.log_file(name), text).expect("a log");
+    }
+    stack
+}
+
+fn append(stack: &TestStack, name: &str, text: &str) {
+    let mut file = File::options().append(true).create(true).open(stack.log_file(name)).expect("a log");
+    file.write_all(text.as_bytes()).expect("written");
+}
+
+fn wait_for_line(running: &Running<'_>, line: &str) {
+    wait_until(&format!("{line} is shown"), || running.stdout().lines().any(|shown| shown == line));
+}
+
+#[test]
+fn several_services_are_told_apart_and_one_is_passed_on_as_it_is() {
+    let stack = with_logs(TWO, &[("web", "w1\nw2\n"), ("bot", "b1\n")]);
+    let both = stack.run("logs").ends_with(0);
+    let mut lines: Vec<&str> = both.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["bot | b1", "web | w1", "web | w2"]);
+    assert_eq!(stack.run("logs web").ends_with(0).stdout, "w1\nw2\n");
+}
+
+#[test]
+fn lines_with_times_of_several_services_interleave() {
+    let at = |second: u32, text: &str| format!("2025-11-19 10:30:{second:02} {text}\n");
+    let web = [at(1, "one"), at(3, "three")].concat();
+    let bot = [at(2, "two"), at(4, "four")].concat();
+    let stack = with_logs(TWO, &[("web", &web), ("bot", &bot)]);
+    let words: Vec<String> = stack.run("logs").stdout.lines().filter_map(|line| line.rsplit(' ').next().map(str::to_owned)).collect();
+    assert_eq!(words, ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn the_last_lines_are_as_many_as_asked_for() {
+    let many: String = (1..=500).map(|number| format!("line {number}\n")).collect();
+    let stack = with_logs(TWO, &[("web", &many)]);
+    assert_eq!(stack.run("logs web -n 2").ends_with(0).stdout, "line 499\nline 500\n");
+    assert_eq!(stack.run("logs web -n 0").ends_with(0).stdout, "");
+    assert_eq!(stack.run("logs web").ends_with(0).stdout.lines().count(), 100);
+    assert_eq!(stack.run("logs web -n 9999").ends_with(0).stdout, many);
+}
+
+#[test]
+fn what_was_never_started_has_no_log_yet() {
+    let stack = TestStack::new(TWO);
+    let done = stack.run("logs web").ends_with(0).says("no log yet: logs/dev_web.log");
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn what_a_worker_writes_is_followed_across_its_restart() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web say hello'");
+    let follow = stack.begin("logs -f web");
+    stack.run("start").ends_with(0);
+    wait_for_line(&follow, "hello");
+    stack.run("restart").ends_with(0);
+    wait_until("the second run is shown", || follow.stdout().matches("hello\n").count() == 2);
+    assert_eq!(follow.stdout(), stack.log("web"));
+    send(follow.id(), Signal::INT);
+    follow.end().ends_with(130);
+}
+
+#[test]
+fn following_survives_a_truncation_and_loses_and_repeats_nothing() {
+    let stack = with_logs(TWO, &[("web", "old 1\nold 2\n")]);
+    let follow = stack.begin("logs -f web");
+    wait_for_line(&follow, "old 2");
+    append(&stack, "web", "old 3\n");
+    wait_for_line(&follow, "old 3");
+    File::options().write(true).truncate(true).open(stack.log_file("web")).expect("a log");
+    append(&stack, "web", "new 1\n");
+    wait_for_line(&follow, "new 1");
+    append(&stack, "web", "new 2\n");
+    wait_for_line(&follow, "new 2");
+    assert_eq!(follow.stdout(), "old 1\nold 2\nold 3\nnew 1\nnew 2\n");
+}
+
+#[test]
+fn following_survives_a_rotation_by_renaming_and_reads_the_old_file_to_its_end() {
+    let stack = with_logs(TWO, &[("web", "old 1\n")]);
+    let follow = stack.begin("logs -f web");
+    wait_for_line(&follow, "old 1");
+    for round in 1..=3 {
+        let mut old = File::options().append(true).open(stack.log_file("web")).expect("a log");
+        fs::rename(stack.log_file("web"), stack.root.join(format!("logs/dev_web.log.{round}"))).expect("renamed");
+        old.write_all(format!("late {round}\n").as_bytes()).expect("written");
+        append(&stack, "web", &format!("new {round}\n"));
+        wait_for_line(&follow, &format!("new {round}"));
+    }
+    assert_eq!(follow.stdout(), "old 1\nlate 1\nnew 1\nlate 2\nnew 2\nlate 3\nnew 3\n");
+}
+
+#[test]
+fn following_begins_before_the_log_is_there() {
+    let stack = TestStack::new(TWO);
+    let follow = stack.begin("logs -f web bot");
+    wait_until("it waits", || follow.stderr().contains("no log yet: logs/dev_bot.log"));
+    fs::create_dir(stack.root.join("logs")).expect("a folder");
+    append(&stack, "bot", "at last\n");
+    wait_for_line(&follow, "bot | at last");
+}
+
+/// Clears the screen, sets the title, types an answer back, rings; colours are harmless.
+const HOSTILE: &str = "\x1b[2Ja\x1b]0;title\x07b\x1b[6nc\x08\x1b[31mred\x1b[0m\u{9b}2Jd\n";
+
+#[test]
+fn control_characters_are_made_visible_on_a_terminal() {
+    let stack = with_logs(TWO, &[("web", HOSTILE)]);
+    for line in ["logs web", "logs"] {
+        let (code, drawn) = Terminal::devstack(&stack, line).end();
+        assert_eq!(code, 0);
+        assert!(drawn.contains("\\x1b[2Ja\\x1b]0;title\\x07b\\x1b[6nc\\x08"), "{drawn:?}");
+        for harm in ["\x1b[2J", "\x1b]0", "\x07", "\x1b[6n", "\x08", "\u{9b}"] {
+            assert!(!drawn.contains(harm), "{harm:?} in {drawn:?}");
+        }
+        assert!(drawn.contains("\x1b[31mred\x1b[0m"), "{drawn:?}");
+    }
+}
+
+#[test]
+fn bytes_come_out_of_a_pipe_as_they_went_in() {
+    let stack = TestStack::new(TWO);
+    fs::create_dir(stack.root.join("logs")).expect("a folder");
+    let bytes: Vec<u8> = [HOSTILE.as_bytes(), &[0xff, 0, 0xfe, b'\r', b'\n'], b"no newline at the end"].concat();
+    fs::write(stack.log_file("web"), &bytes).expect("a log");
+    stack.run("start bot").ends_with(0);
+    let output = stack.command("logs web").output().expect("it runs");
+    assert!(output.status.success() && output.stdout == bytes);
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_command() {
+    let stack = with_logs(TWO, &[("web", "one\ntwo\n")]);
+    for line in ["logs -f web", "logs -f", "logs"] {
+        let mut shell = Command::new("bash");
+        stack.in_its_environment(shell.args(["-c", &format!("{DEVSTACK} {line} | head -1; echo \"${{PIPESTATUS[0]}}\"")]));
+        let done = stack.begin_command(shell).end().ends_with(0);
+        assert!(done.stdout.contains("one\n") && done.stdout.ends_with("\n0\n"), "{line}: {done:?}");
+        assert_eq!(done.stderr.replace("no log yet: logs/dev_bot.log\n", ""), "", "{line}");
+    }
+}
+
+#[test]
+fn following_on_a_terminal_ends_with_an_interrupt() {
+    let stack = with_logs(TWO, &[("web", "one\n")]);
+    let mut follow = Terminal::devstack(&stack, "logs -f web");
+    follow.wait_for("one");
+    append(&stack, "web", "unfinished");
+    follow.wait_for("unfinished");
+    follow.type_keys(CTRL_C);
+    assert_eq!(follow.end().0, 130);
+}
+
+#[test]
+fn a_log_that_leads_elsewhere_is_not_shown() {
+    let stack = with_logs(TWO, &[]);
+    stack.write("secret", "do not show\n");
+    std::os::unix::fs::symlink(stack.root.join("secret"), stack.log_file("web")).expect("a link");
+    let done = stack.run("logs web").ends_with(1);
+    assert!(!done.stdout.contains("do not show"), "{done:?}");
+}
