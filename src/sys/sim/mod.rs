@@ -144,6 +144,7 @@ impl Os for SimOs {
             return;
         }
         self.deed("set-up", service);
+        self.leaving.remove(&service.name);
         let errand = next(&mut self.set_ups, service);
         let refusal = Cause::new(CauseKind::SetupFailed, "the set-up ended with exit status 1", None);
         let result = if errand.works { Ok(()) } else { Err(refusal) };
@@ -155,6 +156,7 @@ impl Os for SimOs {
             return;
         }
         self.deed("clear", service);
+        self.leaving.remove(&service.name);
         self.last_end.remove(&service.name);
         let in_the_way = |process: &world::Process| process.service == service.name && !process.left_alone;
         let waits: Vec<_> = self.world.processes.iter().filter(|it| in_the_way(it)).map(|it| it.ends_on_kill).collect();
@@ -176,6 +178,7 @@ impl Os for SimOs {
             return refused("devstack is dead", true);
         }
         self.deed("spawn", service);
+        self.leaving.remove(&service.name);
         self.count_start(service);
         let company = self.world.processes.iter().find(|it| it.service == service.name && !it.left_alone).map(|it| it.id);
         self.forbid(company.is_some(), || format!("{run} of {} is spawned beside {company:?}", service.name));

@@ -221,6 +221,8 @@ impl World {
         }
         for run in self.runs.values_mut() {
             (run.watched, run.probed, run.sweeping) = (false, false, false);
+            // A successor may only know an older ledger; what is gone by then is looked for by its identity, and not found.
+            run.reaped = false;
             if !has_keeper || run.released.is_none() {
                 run.zombie = None;
             }
