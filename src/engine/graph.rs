@@ -24,7 +24,8 @@ pub(super) fn not_ready(slots: &BTreeMap<ServiceName, Slot>, slot: &Slot) -> Vec
     slot.latest().depends_on.iter().filter(waits_for).cloned().collect()
 }
 
-/// Whether something that needs `name` is itself on its way down, and so has to be down first.
+/// Whether something that needs `name` is itself on its way down, and so has to be down first. As last
+/// configured: of two configurations mixed, each could wait for the other.
 pub(super) fn has_stopping_dependant(slots: &BTreeMap<ServiceName, Slot>, name: &ServiceName) -> bool {
-    slots.values().any(|other| other.is_going_down() && other.spec.depends_on.contains(name))
+    slots.values().any(|other| other.is_going_down() && other.latest().depends_on.contains(name))
 }

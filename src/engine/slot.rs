@@ -15,7 +15,7 @@ pub struct Slot {
     /// As the present run was started; a newer one takes effect with the next start.
     pub spec: Arc<Service>,
     #[serde(skip)]
-    pub(super) newer_spec: Option<Arc<Service>>,
+    newer_spec: Option<Arc<Service>>,
     pub wanted: Wanted,
     pub state: State,
     pub process: Option<Process>,
@@ -28,6 +28,9 @@ pub struct Slot {
     replace: bool,
     /// Gone from the configuration; forgotten once it is at rest.
     pub(super) removed: bool,
+    /// Devstack was restarted, and the way has not been cleared since.
+    #[serde(skip)]
+    unsure: bool,
     #[serde(skip)]
     pub health: Health,
 }
@@ -85,6 +88,7 @@ impl Slot {
             again: false,
             replace: false,
             removed: false,
+            unsure: false,
             health: Health::default(),
         }
     }
@@ -98,10 +102,10 @@ impl Slot {
         self.spec.health.as_ref().is_some_and(|check| self.health.failures_in_a_row >= check.failures)
     }
 
-    /// A stop is on its way. What is stuck no longer counts: its dependencies would wait for ever.
+    /// A stop is on its way, or the remains of a run are. What is stuck no longer counts: its dependencies would wait for ever.
     pub fn is_going_down(&self) -> bool {
         match self.state {
-            State::Stopping { .. } | State::Killing { .. } => true,
+            State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => true,
             State::Stuck { .. } => false,
             _ => self.pending_stop.is_some() || (self.wanted == Wanted::Down && self.state.run().is_some()),
         }
@@ -117,6 +121,17 @@ impl Slot {
 
     // What people ask for.
 
+    pub(super) fn configure(&mut self, spec: &Arc<Service>, turn: &mut Turn) {
+        self.removed = false;
+        self.newer_spec = (*self.spec != **spec).then(|| spec.clone());
+        match self.state {
+            // It may want a set-up now, or be somebody else's.
+            State::Waiting | State::Present if self.newer_spec.is_some() => self.begin_start(turn),
+            _ if self.state.run().is_none() => self.take_newer_spec(),
+            _ => {}
+        }
+    }
+
     pub(super) fn ask_start(&mut self, mode: StartMode, replace: bool, turn: &mut Turn) {
         self.wanted = Wanted::Up;
         self.replace = replace;
@@ -129,7 +144,9 @@ impl Slot {
             State::Starting { .. } | State::Running { .. } => match mode {
                 StartMode::Restart => self.stop_and_start_again(Reason::Requested),
                 StartMode::Ensure if self.is_unhealthy() => self.stop_and_start_again(Reason::Unhealthy),
-                StartMode::Ensure => self.pending_stop = None,
+                // A stop that has not begun is taken back; a restart that somebody waits for is not.
+                StartMode::Ensure if !self.again => self.pending_stop = None,
+                StartMode::Ensure => {}
             },
             State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => self.again = true,
             State::Stuck { survivors, .. } => {
@@ -164,19 +181,20 @@ impl Slot {
                 self.state = State::Stopping { run, why, kill_at: sooner };
             }
             State::Killing { .. } => {}
-            State::Stuck { run, .. } => {
-                let give_up_at = turn.now.boot.after(KILL_PATIENCE);
-                self.act(turn, Act::Sweep { run, give_up_at });
-            }
+            State::Stuck { run, .. } => self.kill_again(run, turn),
         }
     }
 
     // The way up.
 
-    pub(super) fn begin_start(&mut self, turn: &mut Turn) {
+    fn take_newer_spec(&mut self) {
         if let Some(newer) = self.newer_spec.take() {
             self.spec = newer;
         }
+    }
+
+    pub(super) fn begin_start(&mut self, turn: &mut Turn) {
+        self.take_newer_spec();
         self.again = false;
         self.pending_stop = None;
         if self.spec.external || self.spec.setup.is_some() {
@@ -190,8 +208,22 @@ impl Slot {
 
     pub(super) fn begin_clearing(&mut self, turn: &mut Turn) {
         let run = turn.new_run();
+        self.unsure = false;
         self.state = State::Clearing { run };
         self.act(turn, Act::Clear { run, replace: self.replace });
+    }
+
+    /// Nothing is in the way of a run that takes the place of one that we saw end. After a restart of devstack that is not
+    /// sure: the ledger may be older than what happened.
+    fn start_by_itself(&mut self, turn: &mut Turn) {
+        if self.spec.external {
+            self.begin_start(turn);
+        } else if self.unsure {
+            self.begin_clearing(turn);
+        } else {
+            let run = turn.new_run();
+            self.begin_spawn(run, turn);
+        }
     }
 
     fn begin_spawn(&mut self, run: RunId, turn: &mut Turn) {
@@ -276,33 +308,26 @@ impl Slot {
 
     fn begin_kill(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
         self.announce(turn, Notice::Killing { run, why });
-        match self.spec.kill_mode {
-            KillMode::Mixed | KillMode::ControlGroup => self.sweep(run, why, turn),
-            KillMode::Process => {
-                self.pending_stop = None;
-                self.state = State::Killing { run, why, give_up_at: turn.now.boot.after(KILL_PATIENCE) };
-                self.act(turn, Act::Signal { run, signal: Signal::KILL });
-            }
-        }
+        self.sweep(run, why, turn);
     }
 
     /// Kills whatever there is of a run.
     fn sweep(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
-        let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         self.pending_stop = None;
-        self.state = State::Killing { run, why, give_up_at };
-        self.act(turn, Act::Sweep { run, give_up_at });
+        self.state = State::Killing { run, why, give_up_at: turn.now.boot.after(KILL_PATIENCE) };
+        self.kill_again(run, turn);
+    }
+
+    fn kill_again(&self, run: RunId, turn: &mut Turn) {
+        let leader_only = self.spec.kill_mode == KillMode::Process && self.process.is_some();
+        let give_up_at = turn.now.boot.after(KILL_PATIENCE);
+        self.act(turn, if leader_only { Act::Signal { run, signal: Signal::KILL } } else { Act::Sweep { run, give_up_at } });
     }
 
     fn on_ended(&mut self, run: RunId, exit: Exit, turn: &mut Turn) {
         let why = match &self.state {
             State::Stopping { why, .. } | State::Killing { why, .. } => Some(*why),
-            State::Stuck { .. } => {
-                if let State::Stuck { exit: known, .. } = &mut self.state {
-                    *known = Some(exit);
-                }
-                return;
-            }
+            State::Stuck { exit: None, why, .. } => *why,
             State::Starting { .. } | State::Running { .. } => None,
             _ => return,
         };
@@ -321,13 +346,13 @@ impl Slot {
 
     fn on_set_empty(&mut self, run: RunId, turn: &mut Turn) {
         let (exit, why) = match &self.state {
-            State::Killing { .. } if self.process.is_none() => {
+            State::Killing { .. } | State::Stuck { exit: None, .. } if self.process.is_none() => {
                 self.act(turn, Act::Reap { run });
                 let down = self.wanted == Wanted::Down || self.removed;
                 return if down { self.come_to_rest(turn) } else { self.begin_start(turn) };
             }
-            State::Draining { exit, why, .. } => (exit.clone(), *why),
-            State::Stuck { exit, why, .. } => (exit.clone().unwrap_or(Exit::Unobserved), *why),
+            State::Draining { exit, why, .. } | State::Stuck { exit: Some(exit), why, .. } => (exit.clone(), *why),
+            // The main process has ended too, then, and how is yet to be told.
             _ => return,
         };
         self.act(turn, Act::Reap { run });
@@ -340,6 +365,8 @@ impl Slot {
         let reason = last.reason;
         let ready_at = self.process.take().and_then(|process| process.ready_at);
         self.last_exit = Some(last);
+        // What the ledger brought back knows no environment: only the configuration does.
+        self.take_newer_spec();
         if self.wanted == Wanted::Down || self.removed {
             return self.come_to_rest(turn);
         }
@@ -348,10 +375,7 @@ impl Slot {
         }
         let stable_for = ready_at.map(|at| turn.now.boot.since(at));
         match self.history.after_end(&self.spec, reason, &exit, stable_for, turn.now.boot) {
-            Next::StartAt(at) if at <= turn.now.boot => {
-                let run = turn.new_run();
-                self.begin_spawn(run, turn);
-            }
+            Next::StartAt(at) if at <= turn.now.boot => self.start_by_itself(turn),
             Next::StartAt(start_at) => {
                 self.state = State::Backoff { start_at };
                 let seconds = start_at.since(turn.now.boot).as_secs_f64();
@@ -385,6 +409,7 @@ impl Slot {
     pub(super) fn on_report(&mut self, run: RunId, report: Report, turn: &mut Turn) {
         match (report, &self.state) {
             (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.newer_spec.is_some() => self.begin_start(turn),
             (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.spec.external => {
                 self.state = State::Present;
                 self.announce(turn, Notice::Present);
@@ -437,11 +462,20 @@ impl Slot {
         self.state = State::Stuck { run, exit, why, survivors };
     }
 
+    /// When the state ends by itself. A stop that waits for dependants is not overtaken by a planned one.
+    pub(super) fn deadline(&self) -> Option<BootTime> {
+        match self.state {
+            State::Running { .. } if self.pending_stop.is_some() => None,
+            _ => self.state.deadline(),
+        }
+    }
+
+    pub(super) fn is_due(&self, now: BootTime) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
     pub(super) fn on_deadline(&mut self, turn: &mut Turn) {
         let now = turn.now.boot;
-        if self.state.deadline().is_none_or(|deadline| deadline > now) {
-            return;
-        }
         match self.state.clone() {
             State::Starting { run, .. } => {
                 self.state = State::Starting { run, late_at: None };
@@ -453,10 +487,7 @@ impl Slot {
             State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
             State::Stopping { run, why, .. } => self.begin_kill(run, why, turn),
             State::Killing { run, .. } | State::Draining { run, .. } => self.on_survivors(run, Vec::new(), turn),
-            State::Backoff { .. } => {
-                let run = turn.new_run();
-                self.begin_spawn(run, turn);
-            }
+            State::Backoff { .. } => self.start_by_itself(turn),
             State::Stopped
             | State::SettingUp { .. }
             | State::Waiting
@@ -471,6 +502,7 @@ impl Slot {
 
     /// Devstack died and is back. What ran is adopted; what was half done is undone and done again.
     pub(super) fn on_recovered(&mut self, turn: &mut Turn) {
+        self.unsure = true;
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
             let ready = process.ready_at.is_some();
@@ -481,9 +513,8 @@ impl Slot {
             // Set-up commands may still run; a child that was held at its gate has ended by itself.
             State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } => self.sweep(run, Reason::Requested, turn),
             State::Stopping { .. } => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
-            State::Killing { .. } | State::Draining { .. } | State::Stuck { .. } => {
-                self.act(turn, Act::Sweep { run, give_up_at });
-            }
+            State::Killing { .. } | State::Stuck { exit: None, .. } => self.kill_again(run, turn),
+            State::Draining { .. } | State::Stuck { exit: Some(_), .. } => self.act(turn, Act::Sweep { run, give_up_at }),
             State::Running { .. } | State::Starting { late_at: None, .. } => self.act(turn, Act::Watch { run }),
             State::Starting { .. }
             | State::Stopped

@@ -35,23 +35,16 @@ impl Stack {
 
     /// The moment at which a `Tick` is due.
     pub fn next_deadline(&self) -> Option<BootTime> {
-        self.slots.values().filter_map(|slot| slot.state.deadline()).min()
+        self.slots.values().filter_map(Slot::deadline).min()
     }
 
     /// Takes over a configuration. What runs keeps its own until it is started again; what is no longer named is stopped.
     pub fn configure(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
         self.changed = true;
-        for (name, spec) in services {
-            let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone()));
-            slot.removed = false;
-            if slot.state.run().is_none() {
-                slot.spec = spec.clone();
-                slot.newer_spec = None;
-            } else if *slot.spec != **spec {
-                slot.newer_spec = Some(spec.clone());
-            }
-        }
         let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+        for (name, spec) in services {
+            self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone())).configure(spec, &mut turn);
+        }
         for (name, slot) in &mut self.slots {
             if !services.contains_key(name) {
                 slot.removed = true;
@@ -83,11 +76,12 @@ impl Stack {
                 }
             }
             Event::Tick => {
-                let due = |slot: &&mut Slot| slot.state.deadline().is_some_and(|deadline| deadline <= now.boot);
                 let mut turn = Turn { now, actions, next_run: &mut self.next_run };
-                for slot in self.slots.values_mut().filter(due) {
-                    self.changed = true;
-                    slot.on_deadline(&mut turn);
+                for slot in self.slots.values_mut() {
+                    while slot.is_due(now.boot) {
+                        self.changed = true;
+                        slot.on_deadline(&mut turn);
+                    }
                 }
             }
             Event::Recovered => {
@@ -105,7 +99,11 @@ impl Stack {
         for name in graph::with_dependencies(&self.slots, services) {
             let named = services.contains(&name);
             let (mode, replace) = if named { (mode, replace) } else { (StartMode::Ensure, false) };
-            self.with_slot(&name, now, actions, |slot, turn| slot.ask_start(mode, replace, turn));
+            self.with_slot(&name, now, actions, |slot, turn| {
+                if !slot.removed {
+                    slot.ask_start(mode, replace, turn);
+                }
+            });
         }
         for name in services {
             let Some(slot) = self.slots.get(name) else { continue };

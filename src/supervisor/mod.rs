@@ -12,9 +12,15 @@ mod linux;
 mod message;
 mod prepare;
 mod probe;
+#[cfg(test)]
+mod properties;
 mod ready;
 mod requests;
+#[cfg(test)]
+mod rig;
 mod run;
+#[cfg(test)]
+mod scenarios;
 mod serve;
 mod set;
 mod store;

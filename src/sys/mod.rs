@@ -15,6 +15,8 @@ pub mod procfs;
 pub mod readiness;
 pub mod scan;
 pub mod signals;
+#[cfg(test)]
+pub mod sim;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;

@@ -1,0 +1,341 @@
+//! The operating system's twin in tests: processes that follow a script, a clock that a test moves, and faults on demand.
+//!
+//! It keeps the truth apart from what devstack is told, and notes every deed that no supervisor may do.
+
+mod behaviour;
+mod world;
+
+pub use behaviour::{Behaviour, Child, Errand, Fork};
+pub use world::{Role, World};
+
+use super::Os;
+use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Spawned, Stack, State};
+use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use world::Run;
+
+#[derive(Debug, Default)]
+pub struct SimOs {
+    pub world: World,
+    /// What the next spawns of a service are like; after these all is well.
+    pub spawns: BTreeMap<ServiceName, VecDeque<Behaviour>>,
+    pub set_ups: BTreeMap<ServiceName, VecDeque<Errand>>,
+    pub clears: BTreeMap<ServiceName, VecDeque<Errand>>,
+    /// So many attempts to save find the disk full.
+    pub full_disk: u32,
+    /// Devstack dies before its n-th deed from now.
+    pub dies_in: Option<u32>,
+    pub dead: bool,
+    /// The last ledger that could be written.
+    pub saved: Option<Stack>,
+    /// The state is not on disk as it is in memory.
+    unsaved: bool,
+    pub notices: Vec<(ServiceName, Notice)>,
+    /// What was done, in order, for tests of an order.
+    pub deeds: Vec<String>,
+    pub violations: Vec<String>,
+    /// Everything that was ever reported, to be repeated by mistake.
+    pub told: Vec<Event>,
+    /// Asked to stop or restart together: dependants first.
+    pub leaving: BTreeSet<ServiceName>,
+    last_end: BTreeMap<ServiceName, Reason>,
+    automatic_starts: BTreeMap<ServiceName, Vec<BootTime>>,
+}
+
+impl SimOs {
+    /// Devstack may die before any of its deeds; after that, nothing that it does has an effect.
+    fn dies(&mut self) -> bool {
+        match &mut self.dies_in {
+            Some(0) => self.dead = true,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.dead
+    }
+
+    fn deed(&mut self, what: &str, service: &Service) {
+        self.deeds.push(format!("{what} {}", service.name));
+    }
+
+    fn forbid(&mut self, wrong: bool, what: impl FnOnce() -> String) {
+        if wrong {
+            let at = self.world.now.as_nanos();
+            self.violations.push(format!("{} at {at}", what()));
+        }
+    }
+
+    /// The ledger as a successor would find it says this of a service.
+    fn recorded(&self, service: &ServiceName) -> Option<&crate::engine::Slot> {
+        self.saved.as_ref().and_then(|stack| stack.slot(service))
+    }
+
+    /// An intent has to be on disk before its effect, unless the disk refuses it.
+    fn must_be_recorded(&mut self, what: &str, run: RunId, service: &Service) {
+        let going_down = self.recorded(&service.name).is_some_and(|slot| {
+            slot.state.run() != Some(run)
+                || matches!(slot.state, State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } | State::Stuck { .. })
+        });
+        let unsaved = self.unsaved;
+        self.forbid(!unsaved && !going_down, || format!("{what} of {run} before it was recorded"));
+        let reaped = self.world.runs.get(&run).is_some_and(|run| run.reaped);
+        self.forbid(reaped, || format!("{what} to {run}, which is reaped"));
+    }
+
+    fn dependants_are_gone(&mut self, run: RunId, service: &Service) {
+        let Some(stack) = self.saved.clone() else { return };
+        let requested = |slot: &&crate::engine::Slot| matches!(slot.state, State::Stopping { run: it, why: Reason::Requested, .. } if it == run);
+        if !self.leaving.contains(&service.name) || stack.slot(&service.name).filter(requested).is_none() {
+            return;
+        }
+        for (name, other) in stack.slots() {
+            let needs_it = other.latest().depends_on.contains(&service.name) && self.leaving.contains(name);
+            let lives = other.state.run().is_some_and(|run| self.world.members(run).next().is_some());
+            let stuck = matches!(other.state, State::Stuck { .. });
+            self.forbid(needs_it && lives && !stuck, || format!("{} is signalled before its dependant {name}", service.name));
+        }
+    }
+
+    /// Somebody asked for these to run: what happened before does not count.
+    pub fn start_was_asked(&mut self, services: &[ServiceName]) {
+        for service in services {
+            self.automatic_starts.remove(service);
+            self.last_end.remove(service);
+        }
+    }
+
+    fn count_start(&mut self, service: &Service) {
+        let planned = self.last_end.remove(&service.name).is_none_or(Reason::is_planned);
+        if planned {
+            return;
+        }
+        let now = self.world.now;
+        let starts = self.automatic_starts.entry(service.name.clone()).or_default();
+        starts.push(now);
+        let burst = service.start_limit.burst as usize;
+        let too_many = starts.iter().rev().nth(burst).is_some_and(|first| now.since(*first) < service.start_limit.interval);
+        self.forbid(too_many, || format!("more than {burst} automatic starts of {} in its interval", service.name));
+    }
+
+    fn errand(&mut self, run: RunId, service: &Service, errand: &Errand, wait: Duration, report: Report) {
+        let wait = wait.max(errand.takes);
+        if !wait.is_zero() {
+            let process = self.world.new_process(&service.name, run, Role::Errand, Some(Duration::ZERO));
+            self.world.plan_end(process, wait, Exit::Code(0));
+        }
+        self.world.runs.insert(run, Run::default());
+        self.world.tell(&service.name, run, wait, report);
+    }
+}
+
+fn next<T: Default>(scripts: &mut BTreeMap<ServiceName, VecDeque<T>>, service: &Service) -> T {
+    scripts.get_mut(&service.name).and_then(VecDeque::pop_front).unwrap_or_default()
+}
+
+impl Os for SimOs {
+    fn now(&self) -> Now {
+        self.world.time()
+    }
+
+    fn set_up(&mut self, run: RunId, service: &Arc<Service>) {
+        if self.dies() {
+            return;
+        }
+        self.deed("set-up", service);
+        self.leaving.remove(&service.name);
+        let errand = next(&mut self.set_ups, service);
+        let refusal = Cause::new(CauseKind::SetupFailed, "the set-up ended with exit status 1", None);
+        let result = if errand.works { Ok(()) } else { Err(refusal) };
+        self.errand(run, service, &errand, Duration::ZERO, Report::SetUp(result));
+    }
+
+    fn clear(&mut self, run: RunId, service: &Arc<Service>, _replace: bool) {
+        if self.dies() {
+            return;
+        }
+        self.deed("clear", service);
+        self.leaving.remove(&service.name);
+        self.last_end.remove(&service.name);
+        let in_the_way = |process: &world::Process| process.service == service.name && !process.left_alone;
+        let waits: Vec<_> = self.world.processes.iter().filter(|it| in_the_way(it)).map(|it| it.ends_on_kill).collect();
+        self.world.kill(in_the_way);
+        let errand = next(&mut self.clears, service);
+        let stays = waits.contains(&None);
+        let refusal = Cause::new(CauseKind::PortTaken, "port 9091 is taken", None);
+        let result = if errand.works && !stays { Ok(()) } else { Err(refusal) };
+        let longest = waits.into_iter().flatten().max().unwrap_or_default();
+        self.errand(run, service, &errand, longest, Report::Cleared(result));
+    }
+
+    fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report {
+        let refused = |message: &str, permanent| {
+            let cause = Cause::new(CauseKind::NotSpawned, message, None);
+            Report::NotSpawned { cause, permanent }
+        };
+        if self.dies() {
+            return refused("devstack is dead", true);
+        }
+        self.deed("spawn", service);
+        self.leaving.remove(&service.name);
+        self.count_start(service);
+        let company = self.world.processes.iter().find(|it| it.service == service.name && !it.left_alone).map(|it| it.id);
+        self.forbid(company.is_some(), || format!("{run} of {} is spawned beside {company:?}", service.name));
+        self.forbid(service.external, || format!("{} is not ours to spawn", service.name));
+        let behaviour = next(&mut self.spawns, service);
+        match behaviour.fork {
+            Fork::Works => {}
+            Fork::TryAgain => {
+                self.last_end.insert(service.name.clone(), Reason::StartFailed);
+                return refused("EAGAIN", false);
+            }
+            Fork::NoSuchProgram => return refused("ENOENT", true),
+        }
+        let main = self.world.new_process(&service.name, run, Role::Main, behaviour.ends_on_kill);
+        self.world.runs.insert(run, Run { main: Some(main), behaviour, watched: true, ..Run::default() });
+        Report::Spawned(Spawned { main, log_offset: 0 })
+    }
+
+    fn release(&mut self, id: RunId, service: &Arc<Service>) {
+        if self.dies() {
+            return;
+        }
+        self.deed("release", service);
+        let main = self.world.runs.get(&id).and_then(|run| run.main);
+        let recorded = self
+            .recorded(&service.name)
+            .is_some_and(|slot| slot.state.run() == Some(id) && slot.process.as_ref().map(|process| process.main) == main);
+        let unsaved = self.unsaved;
+        self.forbid(!recorded && !unsaved, || format!("{id} is released unrecorded"));
+        let others = |it: &&world::Process| it.service == service.name && it.run != id && it.role == Role::Main && !it.left_alone;
+        let other = self.world.processes.iter().find(others).map(|it| it.run);
+        self.forbid(other.is_some(), || format!("{id} is released beside {other:?}"));
+        let now = self.world.now;
+        let Some(run) = self.world.runs.get_mut(&id) else { return };
+        run.released = Some(now);
+        let (behaviour, main) = (run.behaviour.clone(), run.main);
+        for child in &behaviour.children {
+            self.world.new_process(&service.name, id, Role::Child, child.ends_on_kill);
+        }
+        if let (Some((wait, exit)), Some(main)) = (behaviour.ends, main) {
+            self.world.plan_end(main, wait, exit);
+        }
+        if let Some(wait) = behaviour.ready_after {
+            self.world.plan_ready(&service.name, id, wait);
+        }
+        if let Some((wait, reason)) = behaviour.exceeds {
+            self.world.plan_excess(&service.name, id, wait, reason);
+        }
+    }
+
+    fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, ready: bool) {
+        if self.dies() {
+            return;
+        }
+        self.deed("adopt", service);
+        let lives = self.world.processes.iter().any(|process| process.id == main);
+        let run = self.world.runs.entry(id).or_default();
+        if lives {
+            run.watched = true;
+            if run.ready && !ready {
+                self.world.tell(&service.name, id, Duration::ZERO, Report::Ready);
+            }
+        } else {
+            let exit = run.zombie.clone().unwrap_or(Exit::Unobserved);
+            self.world.tell(&service.name, id, Duration::ZERO, Report::Ended(exit));
+        }
+    }
+
+    fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
+        if self.dies() {
+            return;
+        }
+        self.deed(if signal == Signal::KILL { "kill" } else { "signal" }, service);
+        self.must_be_recorded("a signal", id, service);
+        if signal == Signal::KILL {
+            return self.world.kill(|process| process.run == id && process.role == Role::Main);
+        }
+        self.dependants_are_gone(id, service);
+        let wait = self.world.runs.get(&id).and_then(|run| run.behaviour.ends_on_signal);
+        let hit: Vec<_> = self.world.members(id).filter(|process| process.role == Role::Main).map(|process| process.id).collect();
+        if let Some(wait) = wait {
+            for process in hit {
+                self.world.plan_end(process, wait, Exit::Code(0));
+            }
+        }
+    }
+
+    fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        if self.dies() {
+            return;
+        }
+        self.deed("sweep", service);
+        self.must_be_recorded("a sweep", id, service);
+        let leader = self.world.members(id).any(|process| process.role == Role::Main);
+        self.forbid(service.kill_mode == KillMode::Process && leader, || format!("{} asked to leave its children alone", service.name));
+        self.world.runs.entry(id).or_default().sweeping = true;
+        self.world.kill(|process| process.run == id && !process.left_alone && !process.lost);
+        self.world.look_at_sweep(&service.name, id);
+        self.world.plan_give_up(&service.name, id, give_up_at);
+    }
+
+    fn watch(&mut self, id: RunId, service: &Arc<Service>) {
+        if self.dies() {
+            return;
+        }
+        self.deed("watch", service);
+        let Some(check) = &service.health else { return };
+        if let Some(run) = self.world.runs.get_mut(&id) {
+            let again = std::mem::replace(&mut run.probed, true);
+            self.forbid(again, || format!("{id} is watched twice"));
+            self.world.plan_probe(&service.name, id, check.interval);
+        }
+    }
+
+    fn reap(&mut self, id: RunId) {
+        if self.dies() {
+            return;
+        }
+        let lives = self.world.members(id).any(|process| process.role != Role::Child);
+        self.forbid(lives, || format!("{id} is reaped alive"));
+        for process in self.world.processes.iter_mut().filter(|process| process.run == id && !process.lost) {
+            process.left_alone = true;
+        }
+        if let Some(run) = self.world.runs.get_mut(&id) {
+            (run.zombie, run.reaped) = (None, true);
+        }
+    }
+
+    fn save(&mut self, stack: &Stack) -> io::Result<()> {
+        if self.dies() {
+            return Ok(());
+        }
+        self.unsaved = self.full_disk > 0;
+        if self.unsaved {
+            self.full_disk -= 1;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.saved = Some(stack.clone());
+        Ok(())
+    }
+
+    fn announce(&mut self, service: &ServiceName, notice: Notice) {
+        if self.dies() {
+            return;
+        }
+        if let Notice::Ended { reason, .. } = &notice {
+            self.last_end.insert(service.clone(), *reason);
+        }
+        self.notices.push((service.clone(), notice));
+    }
+
+    fn take_due(&mut self) -> Vec<Event> {
+        if self.dead {
+            return Vec::new();
+        }
+        let due = std::mem::take(&mut self.world.due);
+        self.told.extend(due.iter().cloned());
+        due
+    }
+}
