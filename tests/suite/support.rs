@@ -224,13 +224,16 @@ impl Drop for TestStack {
         if self.root.join("devstack.toml").exists() {
             let _ = self.begin("stop --supervisor --kill").end_within(Duration::from_secs(10));
         }
+        let trackers_until = Instant::now() + Duration::from_secs(2);
         let until = Instant::now() + PATIENCE;
         loop {
             devstack(self).into_iter().for_each(|id| send(id, Signal::KILL));
-            let left = self.processes();
+            let mut left = self.processes();
             if left.is_empty() || Instant::now() > until {
                 break;
             }
+            // A resource tracker unlinks its pool's semaphores once the pool is gone, and leaves.
+            left.retain(|id| Instant::now() > trackers_until || !is_resource_tracker(*id));
             left.into_iter().for_each(|id| send(id, Signal::KILL));
             pause();
         }
@@ -239,6 +242,10 @@ impl Drop for TestStack {
             let _ = child.wait();
         }
     }
+}
+
+fn is_resource_tracker(id: ProcId) -> bool {
+    procfs::argv(id.pid).is_ok_and(|argv| devstack::cleanup::role_of(&argv) == devstack::cleanup::Role::ResourceTracker)
 }
 
 /// Between two looks at something that is waited for; no test relies on its length.
