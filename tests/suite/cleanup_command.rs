@@ -11,9 +11,10 @@ use std::path::PathBuf;
 
 const WEB: &str = "[services.web]\ncommand = 'python3 worker.py web pool'\n[services.bot]\ncommand = 'python3 worker.py bot'\n";
 
-/// As [`WEB`], but its script has a name that no other test uses: mentions of it are seen from every project.
-fn named_apart(script: &str) -> TestStack {
-    let stack = TestStack::new(&WEB.replace("worker.py", script));
+/// Its script has a name that no other test uses: mentions of it are seen from every project, and so may be a process that ends
+/// while it is looked at.
+fn named_apart(services: &str, script: &str) -> TestStack {
+    let stack = TestStack::new(&services.replace("worker.py", script));
     std::fs::copy(stack.root.join("worker.py"), stack.root.join(script)).expect("the stub");
     stack
 }
@@ -41,7 +42,7 @@ fn pids(document: &Value) -> Vec<i64> {
 
 #[test]
 fn with_nothing_to_do_it_says_so_and_starts_nothing() {
-    let stack = TestStack::new(WEB);
+    let stack = named_apart(WEB, "idle.py");
     for line in ["cleanup-workers", "cleanup_workers", "cleanup-workers all", "cleanup-workers web bot", "cleanup-workers --dry-run"] {
         let done = stack.run(line).ends_with(0).says("Nothing to clean up.");
         assert_eq!(done.stdout, "");
@@ -66,7 +67,7 @@ fn the_orphans_of_a_killed_devstack_and_its_worker_all_go_without_leaking_semaph
 
 #[test]
 fn a_dry_run_explains_each_in_the_shape_of_the_contract_and_ends_nobody() {
-    let stack = TestStack::new(WEB);
+    let stack = named_apart(WEB, "rehearsed.py");
     let (worker, pool, _) = orphaned(&stack);
     let json = document(&stack.run("cleanup_workers --dry-run --json web").ends_with(0));
     let keys = |value: &Value| {
@@ -146,7 +147,7 @@ fn copies_by_hand_go_and_copies_on_a_terminal_stay_until_they_are_asked_for() {
 
 #[test]
 fn a_living_stack_is_left_alone_unless_it_is_asked_for() {
-    let stack = TestStack::new(WEB);
+    let stack = named_apart(WEB, "living.py");
     stack.run("start").ends_with(0);
     let (pool, _) = stack.noted_pool("web");
     let workers = [vec![stack.pid("web"), stack.pid("bot")], pool].concat();
@@ -161,7 +162,7 @@ fn a_living_stack_is_left_alone_unless_it_is_asked_for() {
 
 #[test]
 fn decoys_and_other_projects_survive() {
-    let (stack, other) = (named_apart("decoyed.py"), TestStack::new(WEB));
+    let (stack, other) = (named_apart(WEB, "decoyed.py"), TestStack::new(WEB));
     other.run("start bot").ends_with(0);
     let living = other.pid("bot");
     let (_, orphans_of_another, _) = orphaned(&other);
@@ -188,7 +189,7 @@ fn the_shell_that_it_is_typed_in_survives_even_inside_a_worker() {
 
 #[test]
 fn what_nothing_proves_is_not_ended_without_a_question() {
-    let stack = named_apart("lonely.py");
+    let stack = named_apart(WEB, "lonely.py");
     let look_alike = stack.start_beside("env", &["-C", "/", "sh", "-c", "sleep 600; : python3 lonely.py web pool"]);
     stack.run("cleanup-workers --include-unproven").ends_with(2).says("no terminal to ask on").says("hint: look first with --dry-run");
     assert!(is_alive(look_alike));
@@ -201,7 +202,7 @@ fn what_nothing_proves_is_not_ended_without_a_question() {
 
 #[test]
 fn a_process_that_heeds_no_sigterm_is_killed() {
-    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web ignore-term'");
+    let stack = named_apart("[services.web]\ncommand = 'python3 worker.py web ignore-term'", "stubborn.py");
     stack.run("start").ends_with(0);
     let (keeper, supervisor, worker) = (stack.keeper(), stack.supervisor(), stack.pid("web"));
     send(keeper, Signal::STOP);

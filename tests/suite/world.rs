@@ -1,6 +1,6 @@
 //! A project in a temporary folder, real CPython processes in and beside it, and their certain end.
 
-use devstack::cleanup::{Choice, Decision, LedgerFacts, Role, role_of};
+use devstack::cleanup::{Choice, Decision, Kind, LedgerFacts, Role, role_of};
 use devstack::cli::cleanup_workers::{Done, end, look};
 use devstack::model::*;
 use devstack::sys::pidfd::{PidFd, wait_any};
@@ -151,6 +151,13 @@ impl World {
 
     pub fn look(&self, choice: &Choice) -> Vec<Decision> {
         look(&self.project, &self.ledger, choice).expect("a scan")
+    }
+
+    /// What is proven: mentions of other tests' making are none of a test's business.
+    pub fn ours(&self, choice: &Choice) -> Vec<Decision> {
+        let mut seen = self.look(choice);
+        seen.retain(|one| one.kind != Kind::LookAlike);
+        seen
     }
 
     pub fn clean(&self, choice: &Choice) -> Vec<Done> {
