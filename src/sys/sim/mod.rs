@@ -92,7 +92,7 @@ impl SimOs {
         }
         for (name, other) in stack.slots() {
             let needs_it = other.latest().depends_on.contains(&service.name) && self.leaving.contains(name);
-            let lives = other.state.run().is_some_and(|run| self.world.members(run).next().is_some());
+            let lives = other.state.run().is_some_and(|run| self.world.members(run).any(|it| it.role != Role::Errand));
             let stuck = matches!(other.state, State::Stuck { .. });
             self.forbid(needs_it && lives && !stuck, || format!("{} is signalled before its dependant {name}", service.name));
         }
@@ -180,7 +180,9 @@ impl Os for SimOs {
         self.deed("spawn", service);
         self.leaving.remove(&service.name);
         self.count_start(service);
-        let company = self.world.processes.iter().find(|it| it.service == service.name && !it.left_alone).map(|it| it.id);
+        let children_stay = service.kill_mode == KillMode::Process;
+        let in_the_way = |it: &&world::Process| it.service == service.name && !it.left_alone && !(children_stay && it.role == Role::Child);
+        let company = self.world.processes.iter().find(in_the_way).map(|it| it.id);
         self.forbid(company.is_some(), || format!("{run} of {} is spawned beside {company:?}", service.name));
         self.forbid(service.external, || format!("{} is not ours to spawn", service.name));
         let behaviour = next(&mut self.spawns, service);
