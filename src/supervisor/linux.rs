@@ -199,7 +199,7 @@ impl LinuxOs {
 
     fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
         let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
-        let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, format!("it could not be started: {error}"), None), false);
+        let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
         let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
