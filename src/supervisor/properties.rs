@@ -178,7 +178,12 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     }
     let os = rig.driver.os();
     let stuck = |service: &ServiceName| rig.driver.stack().slot(service).is_some_and(|slot| matches!(slot.state, State::Stuck { .. }));
-    match os.world.processes.iter().find(|it| !it.lost && !it.left_alone && !(it.ends_on_kill != Some(Duration::ZERO) && stuck(&it.service))) {
+    match os
+        .world
+        .processes
+        .iter()
+        .find(|it| !it.lost && !it.left_alone && !(it.ends_on_kill != Some(Duration::ZERO) && stuck(&it.service)))
+    {
         Some(left) => Err(format!("{left:?} is left after the stop")),
         None => Ok(()),
     }

@@ -125,7 +125,11 @@ impl Rig {
 
     pub fn ask_stop(&mut self, services: Vec<ServiceName>, kill: bool, timeout: Option<Duration>) {
         for service in &services {
-            if kill { self.os().leaving.remove(service) } else { self.os().leaving.insert(service.clone()) };
+            if kill {
+                self.os().leaving.remove(service)
+            } else {
+                self.os().leaving.insert(service.clone())
+            };
         }
         self.driver.handle([Event::Command(Command::Stop { services, kill, timeout })]);
         self.pump();

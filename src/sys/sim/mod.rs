@@ -86,7 +86,8 @@ impl SimOs {
 
     fn dependants_are_gone(&mut self, run: RunId, service: &Service) {
         let Some(stack) = self.saved.clone() else { return };
-        let requested = |slot: &&crate::engine::Slot| matches!(slot.state, State::Stopping { run: it, why: Reason::Requested, .. } if it == run);
+        let requested =
+            |slot: &&crate::engine::Slot| matches!(slot.state, State::Stopping { run: it, why: Reason::Requested, .. } if it == run);
         if !self.leaving.contains(&service.name) || stack.slot(&service.name).filter(requested).is_none() {
             return;
         }
