@@ -6,6 +6,9 @@ use std::time::Duration;
 /// A run that lasted this long after it was ready ends a series of failures.
 const STABLE: Duration = Duration::from_secs(60);
 
+/// A fork that was refused is not tried again at once: a delay of zero would make that a loop without end.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
 /// What the past says about the next automatic start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
@@ -50,7 +53,8 @@ impl History {
         if self.starts.len() >= service.start_limit.burst as usize {
             return Next::GiveUp;
         }
-        let start_at = now.after(self.delay(service));
+        let least = if reason == Reason::StartFailed { AFTER_REFUSAL } else { Duration::ZERO };
+        let start_at = now.after(self.delay(service).max(least));
         self.starts.push_back(start_at);
         self.failures = self.failures.saturating_add(1);
         self.restarts += 1;

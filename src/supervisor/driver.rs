@@ -67,7 +67,8 @@ impl<O: Os> Driver<O> {
             if !events.is_empty() {
                 continue;
             }
-            if self.stack.take_changed() {
+            // What could not be saved is tried again with whatever happens next.
+            if self.stack.take_changed() || self.degraded.is_some() {
                 self.degraded = self.os.save(&self.stack).err().map(|error| error.to_string());
             }
             if after_save.is_empty() {

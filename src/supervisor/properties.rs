@@ -3,7 +3,7 @@
 use super::rig::{Rig, health, seconds, service};
 use crate::engine::{StartMode, State};
 use crate::model::{Exit, KillMode, ReadyWhen, Reason, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
-use crate::sys::sim::{Behaviour, Child, Errand, Fork, Role};
+use crate::sys::sim::{Behaviour, Child, Errand, Fork, Process};
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
@@ -176,14 +176,12 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
             return Err(format!("{name} is stopped and has a process"));
         }
     }
-    let os = rig.driver.os();
-    let stuck = |service: &ServiceName| rig.driver.stack().slot(service).is_some_and(|slot| matches!(slot.state, State::Stuck { .. }));
-    match os
-        .world
-        .processes
-        .iter()
-        .find(|it| !it.lost && !it.left_alone && !(it.ends_on_kill != Some(Duration::ZERO) && stuck(&it.service)))
-    {
+    let may_stay = |it: &Process| {
+        let slot = rig.driver.stack().slot(&it.service).filter(|slot| matches!(slot.state, State::Stuck { .. }));
+        let its_leader_does = slot.is_some_and(|slot| slot.spec.kill_mode == KillMode::Process);
+        it.lost || it.left_alone || its_leader_does || (slot.is_some() && it.ends_on_kill != Some(Duration::ZERO))
+    };
+    match rig.driver.os().world.processes.iter().find(|it| !may_stay(it)) {
         Some(left) => Err(format!("{left:?} is left after the stop")),
         None => Ok(()),
     }

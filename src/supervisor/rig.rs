@@ -194,6 +194,8 @@ impl Rig {
         let bytes = Ledger::new("boot".to_owned(), stack).to_json();
         let stack = Ledger::from_json(&bytes).expect("our own ledger").stack;
         let recorded = |service: &ServiceName| stack.slot(service).and_then(|slot| slot.state.run());
+        // A command that was not yet on disk has never been given.
+        os.leaving.retain(|service| stack.slot(service).is_some_and(Slot::is_going_down));
         os.world.lose_devstack(recorded, self.has_keeper);
         os.world.now = os.world.now.after(away);
         os.world.unfold();

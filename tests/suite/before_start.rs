@@ -116,11 +116,10 @@ fn a_start_into_a_pipe_returns_because_nothing_of_it_is_inherited() {
     stack.in_its_environment(shell.args(["-c", &format!("{DEVSTACK} start 2>&1 9>&1 | cat; echo \"${{PIPESTATUS[0]}}\"")]));
     let done = stack.begin_command(shell).end().ends_with(0);
     assert!(done.stdout.contains("web: ready in ") && done.stdout.ends_with("\n0\n"), "{done:?}");
-    for id in [stack.keeper(), stack.supervisor(), stack.pid("web")] {
-        let held = fs::read_dir(format!("/proc/{}/fd", id.pid)).expect("alive");
-        let names: Vec<_> = held.filter_map(|fd| Some((fd.as_ref().ok()?.file_name(), fs::read_link(fd.ok()?.path()).ok()?))).collect();
-        assert!(names.iter().all(|(number, _)| number != "9") || id != stack.pid("web"), "{names:?}");
-    }
+    let descriptor = |number: u32| fs::read_link(format!("/proc/{}/fd/{number}", stack.pid("web").pid)).ok();
+    let log = Some(stack.log_file("web"));
+    assert_eq!([descriptor(0), descriptor(1), descriptor(2)], [Some("/dev/null".into()), log.clone(), log]);
+    assert_eq!(descriptor(9), None);
 }
 
 #[test]
@@ -161,4 +160,48 @@ fn workers_get_unbuffered_output_and_the_environment_that_start_was_typed_in() {
     for line in ["PYTHONUNBUFFERED = 1", "PYTHONFAULTHANDLER = 1", "MINE = kept", &format!("PATH = {}", path())] {
         assert!(log.contains(line), "{line}: {log}");
     }
+}
+
+#[test]
+fn an_external_service_is_checked_brought_up_if_it_can_be_and_otherwise_said_to_be_down() {
+    let (there, absent) = (free_port(), free_port());
+    let stack = TestStack::new(&format!(
+        "[services.db]\nexternal = true\nready = {{ tcp = '127.0.0.1:{there}', timeout = '20s' }}
+command = ['sh', '-c', 'echo bringing up; setsid python3 worker.py db port {there} >/dev/null 2>&1 &']
+[services.web]\ncommand = 'python3 worker.py web'\ndepends_on = ['db']
+[services.cache]\nexternal = true\nready = {{ tcp = '127.0.0.1:{absent}', timeout = '1s' }}"
+    ));
+    stack.run("start web").ends_with(0).says("web: ready in ");
+    assert_eq!(stack.log("db"), "bringing up\n");
+    stack.run("start db").ends_with(0).says("db: present");
+    assert_eq!(stack.log("db"), "bringing up\n", "it is there: nothing is done");
+    stack.run("status db web").ends_with(0);
+    stack.run("start cache").ends_with(1).says("cache was not started: it does not answer");
+    stack.run("stop").ends_with(0);
+    assert!(procfs::holder_of_port(there).is_ok_and(|holder| holder.is_some()), "what devstack does not run it does not stop");
+}
+
+#[test]
+fn a_log_that_became_a_link_is_not_written_through() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\nrestart = 'always'\nrestart_delay = '10ms'");
+    stack.run("start").ends_with(0);
+    let worker = stack.pid("web");
+    fs::remove_file(stack.log_file("web")).expect("a log");
+    std::os::unix::fs::symlink(stack.root.join("elsewhere"), stack.log_file("web")).expect("a link");
+    kill(worker);
+    let ledger = || fs::read_to_string(stack.state_file("ledger.json")).unwrap_or_default();
+    wait_until("a new start is refused", || ledger().contains("its log cannot be opened"));
+    stack.run("status web").ends_with(2).says("`log_file` leaves the project through a link");
+    assert!(!stack.root.join("elsewhere").exists());
+    fs::remove_file(stack.log_file("web")).expect("a link");
+    assert_eq!(stack.service("web")["state"], "failed");
+}
+
+#[test]
+fn folders_may_be_deeper_than_a_socket_address_is_long() {
+    let stack = TestStack::below(&"very-deep/".repeat(20)).with("[services.web]\ncommand = 'python3 worker.py web'");
+    stack.run("start").ends_with(0);
+    stack.run("status").ends_with(0);
+    stack.run("stop --supervisor").ends_with(0);
+    assert_eq!(stack.processes(), []);
 }

@@ -1,6 +1,7 @@
 //! `devstack cleanup-workers`, as it is typed: what it ends, what it refuses, and the document it prints.
 
-use crate::support::{DEVSTACK, Done, TestStack, kill, send};
+use crate::running::Done;
+use crate::support::{DEVSTACK, TestStack, kill, send};
 use crate::terminal::Terminal;
 use crate::world::{is_alive, wait_until};
 use devstack::model::{ProcId, Signal};
@@ -129,15 +130,17 @@ fn what_is_younger_than_asked_for_stays() {
 fn copies_by_hand_go_and_copies_on_a_terminal_stay_until_they_are_asked_for() {
     let stack = TestStack::new(WEB);
     let by_hand = stack.start_beside("setsid", &["nohup", "python3", "worker.py", "bot"]);
-    let terminal = Terminal::open(&stack, "python3 worker.py web pool");
-    let (pool, _) = stack.noted_pool("web");
+    // The terminal outlives the copy, as a person's does: one that closes would kill the resource tracker by SIGHUP.
+    let mut terminal = Terminal::open(&stack, "python3 worker.py web pool; read line");
+    let (pool, semaphore) = stack.noted_pool("web");
     terminal.wait_for("web started");
     wait_until("it is the worker itself", || procfs::argv(by_hand.pid).is_ok_and(|argv| argv.get(2).is_some_and(|name| name == b"bot")));
     let done = stack.run("cleanup-workers").ends_with(0).says("end them too with --include-manual");
     assert!(!is_alive(by_hand) && done.stdout.contains("a copy of `bot` that devstack does not run"), "{done:?}");
     assert!(pool.iter().all(|id| is_alive(*id)));
     stack.run("cleanup-workers --include-manual").ends_with(0);
-    assert!(!pool.into_iter().any(is_alive));
+    assert!(!pool.into_iter().any(is_alive) && !semaphore.exists());
+    terminal.type_keys("\r");
     terminal.end();
 }
 

@@ -206,3 +206,19 @@ fn a_stopped_supervisor_is_said_to_be_so_within_seconds() {
     send(supervisor, Signal::CONT);
     assert_eq!(stack.pid("web"), worker);
 }
+
+#[test]
+fn a_damaged_ledger_is_set_aside_and_nothing_is_doubled() {
+    let stack = TestStack::new(WEB);
+    let (keeper, supervisor, worker) = started(&stack);
+    kill_both(keeper, supervisor);
+    let ledger = stack.state_file("ledger.json");
+    std::fs::write(&ledger, b"{\"version\":1,\"st").expect("a ledger");
+    stack.run("start").ends_with(0).says(&format!("web: ended pid {}", worker.pid));
+    assert!(!is_alive(worker) && stack.processes().len() == 3);
+    let folder = std::fs::read_dir(ledger.parent().expect("a folder")).expect("a folder");
+    let names: Vec<_> = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    assert!(names.iter().any(|name| name.starts_with("ledger.json.damaged-")), "{names:?}");
+    let said = std::fs::read_to_string(stack.state_file("supervisor.log")).expect("its log");
+    assert!(said.contains("the ledger could not be used"), "{said}");
+}

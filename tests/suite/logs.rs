@@ -1,6 +1,7 @@
 //! `devstack logs`: plain files, told apart, followed whatever happens to them, harmless on a terminal.
 
-use crate::support::{DEVSTACK, Running, TestStack, send};
+use crate::running::Running;
+use crate::support::{DEVSTACK, TestStack, send};
 use crate::terminal::{CTRL_C, Terminal};
 use crate::world::wait_until;
 use devstack::model::Signal;

@@ -1,6 +1,7 @@
 //! `devstack start`: what it waits for, in which order, and what it says when a service does not come up.
 
-use crate::support::{Done, TestStack, free_port, proc_id, send};
+use crate::running::Done;
+use crate::support::{TestStack, free_port, proc_id, send};
 use crate::terminal::watch_that;
 use crate::world::{is_alive, wait_until};
 use devstack::model::Signal;

@@ -251,3 +251,20 @@ fn the_live_view_survives_the_death_of_the_supervisor() {
     assert_eq!(live.end().0, 0);
     watch_that("the worker lives", Duration::from_millis(50), || is_alive(worker));
 }
+
+#[test]
+fn the_live_view_follows_the_width_of_the_terminal() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'");
+    let mut live = Terminal::open(&stack, &format!("tty >tty; {} status -w", crate::support::DEVSTACK));
+    live.wait_for("PORTS");
+    let frames = live.drawn().matches("PORTS").count();
+    let tty = std::fs::read_to_string(stack.root.join("tty")).expect("a name");
+    stack.start_beside("stty", &["-F", tty.trim(), "cols", "30"]);
+    wait_until("it is drawn narrow", || {
+        let drawn = live.drawn();
+        let last = drawn.rsplit("\x1b[?2026h").next().unwrap_or_default().to_owned();
+        last.contains("SERVICE") && !last.contains("PORTS") && drawn.matches("PORTS").count() >= frames
+    });
+    live.type_keys("q");
+    live.end();
+}

@@ -1,5 +1,6 @@
 //! A project of its own for each test that drives the built binary, and the certain end of everything that was started in it.
 
+use crate::running::{Done, Running};
 use crate::world::{is_alive, wait_until};
 use devstack::model::{Pid, ProcId, Signal};
 use devstack::sys::pidfd::PidFd;
@@ -7,15 +8,16 @@ use devstack::sys::procfs;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::marker::PhantomData;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub const DEVSTACK: &str = env!("CARGO_BIN_EXE_devstack");
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Said before every configuration: a worker is ready once the stub says that it has started.
 const DEFAULTS: &str = "
@@ -37,15 +39,24 @@ pub struct TestStack {
 impl TestStack {
     /// Services as they stand in a devstack.toml; the stub is `python3 worker.py NAME ACTION…`.
     pub fn new(services: &str) -> Self {
-        let stack = Self::empty();
-        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/stub/worker.py"), stack.root.join("worker.py")).expect("the stub");
-        stack.configure(services);
-        stack
+        Self::empty().with(services)
+    }
+
+    pub fn with(self, services: &str) -> Self {
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/stub/worker.py"), self.root.join("worker.py")).expect("the stub");
+        self.configure(services);
+        self
     }
 
     pub fn empty() -> Self {
-        let folder = tempfile::Builder::new().prefix("devstack-e2e-").tempdir().expect("a folder");
-        let base = folder.path().canonicalize().expect("a path");
+        Self::below("e2e")
+    }
+
+    /// With all of its folders below one of this name.
+    pub fn below(name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("devstack-").tempdir().expect("a folder");
+        let base = folder.path().canonicalize().expect("a path").join(name);
+        fs::create_dir_all(&base).expect("a folder");
         for name in ["project", "home", "state", "runtime", "output"] {
             fs::DirBuilder::new().mode(0o700).create(base.join(name)).expect("a folder");
         }
@@ -87,7 +98,7 @@ impl TestStack {
         let (stdout, stderr) = (self.new_output("stdout"), self.new_output("stderr"));
         let new = |path: &Path| File::options().append(true).create_new(true).open(path).expect("a file");
         let child = command.stdout(new(&stdout)).stderr(new(&stderr)).spawn().expect("it starts");
-        Running { child, stdout, stderr, said: format!("{command:?}"), _stack: self }
+        Running { child, stdout, stderr, said: format!("{command:?}"), stack: PhantomData }
     }
 
     /// Where a command's output goes; outside of the project.
@@ -133,6 +144,12 @@ impl TestStack {
             seen["state"] == state
         });
         seen
+    }
+
+    /// One of devstack's own files of this project.
+    pub fn state_file(&self, name: &str) -> PathBuf {
+        let mut projects = fs::read_dir(self.base.join("state/devstack")).expect("it was used");
+        projects.next().expect("one project").expect("an entry").path().join(name)
     }
 
     pub fn log_file(&self, name: &str) -> PathBuf {
@@ -207,13 +224,16 @@ impl Drop for TestStack {
         if self.root.join("devstack.toml").exists() {
             let _ = self.begin("stop --supervisor --kill").end_within(Duration::from_secs(10));
         }
+        let trackers_until = Instant::now() + Duration::from_secs(2);
         let until = Instant::now() + PATIENCE;
         loop {
             devstack(self).into_iter().for_each(|id| send(id, Signal::KILL));
-            let left = self.processes();
+            let mut left = self.processes();
             if left.is_empty() || Instant::now() > until {
                 break;
             }
+            // A resource tracker unlinks its pool's semaphores once the pool is gone, and leaves.
+            left.retain(|id| Instant::now() > trackers_until || !is_resource_tracker(*id));
             left.into_iter().for_each(|id| send(id, Signal::KILL));
             pause();
         }
@@ -224,82 +244,8 @@ impl Drop for TestStack {
     }
 }
 
-/// A devstack at work.
-pub struct Running<'a> {
-    child: Child,
-    stdout: PathBuf,
-    stderr: PathBuf,
-    said: String,
-    _stack: &'a TestStack,
-}
-
-impl Running<'_> {
-    pub fn id(&self) -> ProcId {
-        proc_id(self.child.id().cast_signed())
-    }
-
-    pub fn stdout(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
-    }
-
-    pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned()
-    }
-
-    pub fn is_over(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_some()
-    }
-
-    pub fn end(mut self) -> Done {
-        let status = self.end_within(PATIENCE);
-        let (stdout, stderr) = (self.stdout(), self.stderr());
-        let said = std::mem::take(&mut self.said);
-        match status {
-            Some(status) => Done { code: status.code(), said, stdout, stderr },
-            None => panic!("{said} did not end\nstdout: {stdout}\nstderr: {stderr}"),
-        }
-    }
-
-    fn end_within(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
-        loop {
-            match self.child.try_wait().expect("a child") {
-                None if Instant::now() < until => pause(),
-                other => return other,
-            }
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A devstack that has ended.
-#[derive(Debug)]
-pub struct Done {
-    pub code: Option<i32>,
-    pub said: String,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Done {
-    /// With this exit status, and no other.
-    #[track_caller]
-    pub fn ends_with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}\nstdout: {}\nstderr: {}", self.said, self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub fn says(self, part: &str) -> Self {
-        assert!(self.stderr.contains(part), "{} does not say {part:?}\nstdout: {}\nstderr: {}", self.said, self.stdout, self.stderr);
-        self
-    }
+fn is_resource_tracker(id: ProcId) -> bool {
+    procfs::argv(id.pid).is_ok_and(|argv| devstack::cleanup::role_of(&argv) == devstack::cleanup::Role::ResourceTracker)
 }
 
 /// Between two looks at something that is waited for; no test relies on its length.

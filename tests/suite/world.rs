@@ -1,6 +1,6 @@
 //! A project in a temporary folder, real CPython processes in and beside it, and their certain end.
 
-use devstack::cleanup::{Choice, Decision, LedgerFacts};
+use devstack::cleanup::{Choice, Decision, LedgerFacts, Role, role_of};
 use devstack::cli::cleanup_workers::{Done, end, look};
 use devstack::model::*;
 use devstack::sys::pidfd::{PidFd, wait_any};
@@ -160,9 +160,14 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for id in &self.known {
-            end_now(*id);
+        // Trackers last: they unlink the semaphores of the pools that are gone, and leave by themselves.
+        let (trackers, others): (Vec<ProcId>, Vec<ProcId>) = self.known.iter().partition(|id| is_tracker(**id));
+        others.into_iter().for_each(end_now);
+        let held: Vec<PidFd> = trackers.iter().filter_map(|id| PidFd::open(*id).ok().flatten()).collect();
+        for one in held {
+            let _ = wait_any(&[one], Some(Duration::from_secs(2)));
         }
+        trackers.into_iter().for_each(end_now);
         for child in &mut self.started {
             let _ = child.kill();
             let _ = child.wait();
@@ -179,6 +184,10 @@ impl Pool {
 
 pub fn is_alive(id: ProcId) -> bool {
     PidFd::open(id).expect("a pidfd").is_some()
+}
+
+fn is_tracker(id: ProcId) -> bool {
+    procfs::argv(id.pid).is_ok_and(|argv| role_of(&argv) == Role::ResourceTracker)
 }
 
 fn end_now(id: ProcId) {

@@ -6,7 +6,7 @@ mod behaviour;
 mod world;
 
 pub use behaviour::{Behaviour, Child, Errand, Fork};
-pub use world::{Role, World};
+pub use world::{Process, Role, World};
 
 use super::Os;
 use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Spawned, Stack, State};
@@ -41,6 +41,7 @@ pub struct SimOs {
     pub told: Vec<Event>,
     /// Asked to stop or restart together: dependants first.
     pub leaving: BTreeSet<ServiceName>,
+    signalled: BTreeSet<RunId>,
     last_end: BTreeMap<ServiceName, Reason>,
     automatic_starts: BTreeMap<ServiceName, Vec<BootTime>>,
 }
@@ -93,7 +94,7 @@ impl SimOs {
         }
         for (name, other) in stack.slots() {
             let needs_it = other.latest().depends_on.contains(&service.name) && self.leaving.contains(name);
-            let lives = other.state.run().is_some_and(|run| self.world.members(run).next().is_some());
+            let lives = other.state.run().is_some_and(|run| self.world.members(run).any(|it| it.role != Role::Errand));
             let stuck = matches!(other.state, State::Stuck { .. });
             self.forbid(needs_it && lives && !stuck, || format!("{} is signalled before its dependant {name}", service.name));
         }
@@ -159,7 +160,7 @@ impl Os for SimOs {
         self.deed("clear", service);
         self.leaving.remove(&service.name);
         self.last_end.remove(&service.name);
-        let in_the_way = |process: &world::Process| process.service == service.name && !process.left_alone;
+        let in_the_way = |process: &Process| process.service == service.name && !process.left_alone;
         let waits: Vec<_> = self.world.processes.iter().filter(|it| in_the_way(it)).map(|it| it.ends_on_kill).collect();
         self.world.kill(in_the_way);
         let errand = next(&mut self.clears, service);
@@ -181,7 +182,9 @@ impl Os for SimOs {
         self.deed("spawn", service);
         self.leaving.remove(&service.name);
         self.count_start(service);
-        let company = self.world.processes.iter().find(|it| it.service == service.name && !it.left_alone).map(|it| it.id);
+        let children_stay = service.kill_mode == KillMode::Process;
+        let in_the_way = |it: &&Process| it.service == service.name && !it.left_alone && !(children_stay && it.role == Role::Child);
+        let company = self.world.processes.iter().find(in_the_way).map(|it| it.id);
         self.forbid(company.is_some(), || format!("{run} of {} is spawned beside {company:?}", service.name));
         self.forbid(service.external, || format!("{} is not ours to spawn", service.name));
         let behaviour = next(&mut self.spawns, service);
@@ -209,7 +212,7 @@ impl Os for SimOs {
             .is_some_and(|slot| slot.state.run() == Some(id) && slot.process.as_ref().map(|process| process.main) == main);
         let unsaved = self.unsaved;
         self.forbid(!recorded && !unsaved, || format!("{id} is released unrecorded"));
-        let others = |it: &&world::Process| it.service == service.name && it.run != id && it.role == Role::Main && !it.left_alone;
+        let others = |it: &&Process| it.service == service.name && it.run != id && it.role == Role::Main && !it.left_alone;
         let other = self.world.processes.iter().find(others).map(|it| it.run);
         self.forbid(other.is_some(), || format!("{id} is released beside {other:?}"));
         let now = self.world.now;
@@ -257,7 +260,10 @@ impl Os for SimOs {
         if signal == Signal::KILL {
             return self.world.kill(|process| process.run == id && process.role == Role::Main);
         }
-        self.dependants_are_gone(id, service);
+        // A successor repeats a signal, whoever joined the stop meanwhile.
+        if self.signalled.insert(id) {
+            self.dependants_are_gone(id, service);
+        }
         let wait = self.world.runs.get(&id).and_then(|run| run.behaviour.ends_on_signal);
         let hit: Vec<_> = self.world.members(id).filter(|process| process.role == Role::Main).map(|process| process.id).collect();
         if let Some(wait) = wait {
