@@ -151,8 +151,19 @@ fn every_event_is_survived_in_every_state() {
         }
     }
     let every = [
-        "backoff up", "exited up", "failed up", "killing down", "killing up", "running up", "starting down", "starting up", "stopped down", "stopping down",
-        "stopping up", "stuck down", "stuck up",
+        "backoff up",
+        "exited up",
+        "failed up",
+        "killing down",
+        "killing up",
+        "running up",
+        "starting down",
+        "starting up",
+        "stopped down",
+        "stopping down",
+        "stopping up",
+        "stuck down",
+        "stuck up",
     ];
     // One service alone waits for nobody, so that no other state outlives its event.
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), every);
