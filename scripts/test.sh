@@ -25,7 +25,7 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 
 step "Rust tests"
-cargo test --locked </dev/null
+cargo test --locked --no-fail-fast </dev/null
 
 step "Python tests of the demo"
 python="${CARGO_TARGET_DIR:-target}/python"

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A copy in which only the ports are others, because 9091 and 8000 may be taken here.
-fn copy_of_the_demo() -> (TestStack, u16) {
+pub fn copy_of_the_demo() -> (TestStack, u16) {
     let stack = TestStack::empty();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     copy(&repository.join("examples/analyticbot"), &stack.root.join("examples/analyticbot"));

@@ -1,18 +1,13 @@
 //! What the documents promise, tried: the first command of the README, every verb and option it names, its tables and its links.
 
+use crate::demo::copy_of_the_demo;
+use crate::support::TestStack;
+use crate::world::wait_until;
 use clap::Command as Cli;
-use devstack::sys::procfs;
 use regex::Regex;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::path::Path;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,102 +23,6 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     fence.captures_iter(document).map(|found| found[1].to_owned()).collect()
 }
 
-/// A copy of the demo in a folder of its own, with its own ports, home and state; everything in it ends with it.
-struct Demo {
-    folder: tempfile::TempDir,
-}
-
-impl Demo {
-    fn new() -> Self {
-        let demo = Self { folder: tempfile::Builder::new().prefix("devstack-docs-").tempdir().expect("a folder") };
-        for name in ["project", "home", "state", "runtime"] {
-            fs::DirBuilder::new().mode(0o700).create(demo.path(name)).expect("a folder");
-        }
-        copy(&repository().join("examples"), &demo.path("project/examples"));
-        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port().to_string();
-        let (health, api) = (port(), port());
-        let ten_minutes = r#""--interval", "10"]"#;
-        let configuration = read("devstack.toml");
-        assert!(configuration.contains(ten_minutes), "the worker is told its port after {ten_minutes}");
-        let configuration = configuration
-            .replace(ten_minutes, &format!(r#""--interval", "10", "--health-port", "{health}"]"#))
-            .replace("9091", &health)
-            .replace("8000", &api);
-        fs::write(demo.path("project/devstack.toml"), configuration).expect("written");
-        demo
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.folder.path().canonicalize().expect("a path").join(below)
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_devstack"))
-            .args(arguments.split_whitespace())
-            .current_dir(self.path("project"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path("home"))
-            .env("XDG_STATE_HOME", self.path("state"))
-            .env("XDG_RUNTIME_DIR", self.path("runtime"))
-            .stdin(Stdio::null())
-            .output()
-            .expect("devstack runs")
-    }
-
-    fn services(&self) -> BTreeMap<String, Value> {
-        let status: Value = serde_json::from_slice(&self.run("status --json").stdout).expect("JSON");
-        let named = |service: &Value| (service["name"].as_str().unwrap_or_default().to_owned(), service.clone());
-        status["services"].as_array().expect("services").iter().map(named).collect()
-    }
-
-    /// Processes with this folder in their arguments or their environment, other than this test.
-    fn processes(&self) -> Vec<String> {
-        let mark = self.path("").to_string_lossy().into_owned();
-        let holds = |pid: &i32, file: &str| {
-            fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mark))
-        };
-        let pids = procfs::pids().expect("/proc");
-        let ours = pids.into_iter().filter(|pid| holds(pid, "cmdline") || holds(pid, "environ"));
-        ours.map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")).collect()
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        self.run("stop --supervisor --kill");
-    }
-}
-
-/// What git would have: nothing that a start makes.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let name = entry.file_name();
-        if [".venv", "var", "logs", "__pycache__", ".pytest_cache"].iter().any(|made| name == *made) {
-            continue;
-        }
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &to.join(name));
-        } else {
-            fs::copy(entry.path(), to.join(name)).expect("copied");
-        }
-    }
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 #[test]
 fn the_first_commands_of_the_readme_do_what_it_says() {
     let readme = read("README.md");
@@ -132,44 +31,34 @@ fn the_first_commands_of_the_readme_do_what_it_says() {
     assert_eq!(build, "cargo build --release --locked");
     let arguments = first.strip_prefix("target/release/devstack ").expect("the program that was built");
 
-    let demo = Demo::new();
-    let start = demo.run(arguments);
-    let told = text(&start.stderr);
-    assert!(start.status.success(), "{told}");
+    let (demo, _) = copy_of_the_demo();
+    let start = demo.run(arguments).ends_with(0);
     assert!(start.stdout.is_empty(), "progress is no data");
     for service in ["bot", "mtproto"] {
-        assert!(told.contains(&format!("{service}: setting up: python3 bootstrap.py")), "{told}");
-        assert!(told.contains(&format!("{service}: ready in ")), "{told}");
+        for part in ["setting up: python3 bootstrap.py", "ready in "] {
+            assert!(start.stderr.contains(&format!("{service}: {part}")), "{start:?}");
+        }
+        let seen = demo.service(service);
+        assert_eq!((&seen["state"], &seen["health"]["status"]), (&"running".into(), &"healthy".into()), "{service}");
     }
-    let services = demo.services();
-    for (name, state, health) in [("bot", "running", "healthy"), ("mtproto", "running", "healthy"), ("api", "stopped", "stopped")] {
-        assert_eq!((&services[name]["state"], &services[name]["health"]["status"]), (&state.into(), &health.into()), "{name}");
-    }
-    wait_until("the pool is seen in the tree", || text(&demo.run("status --tree").stdout).contains("pool_worker"));
-    let log = demo.path("project/logs/dev_mtproto.log");
-    wait_until("the worker logs its work", || fs::read_to_string(&log).is_ok_and(|text| text.contains("messages by")));
-
-    let again = demo.run(arguments);
-    assert!(again.status.success() && text(&again.stderr).contains("already running"), "{}", text(&again.stderr));
+    assert_eq!(demo.service("api")["state"], "stopped");
+    wait_until("the worker logs its work", || demo.log("mtproto").contains("messages by"));
+    demo.run(arguments).ends_with(0).says("already running");
 
     for line in commands[1].lines() {
         let arguments = line.strip_prefix("devstack ").expect("a command of devstack");
-        let output = demo.run(arguments);
         // The API was not started, which `status` says.
-        let expected = if arguments == "status" { 3 } else { 0 };
-        assert_eq!(output.status.code(), Some(expected), "{line}: {}", text(&output.stderr));
+        demo.run(arguments).ends_with(if arguments == "status" { 3 } else { 0 });
     }
-    assert_eq!(demo.processes(), Vec::<String>::new(), "nothing is left behind");
+    assert_eq!(demo.processes(), [], "nothing is left behind");
 }
 
 #[test]
 fn the_configuration_in_the_readme_is_valid() {
-    let demo = Demo::new();
-    let readme = read("README.md");
-    fs::write(demo.path("project/devstack.toml"), &blocks(&readme, "toml")[0]).expect("written");
-    let check = demo.run("check");
-    assert!(check.status.success(), "{}", text(&check.stderr));
-    assert!(!text(&check.stderr).contains("note:"), "the README shows what works: {}", text(&check.stderr));
+    let stack = TestStack::empty();
+    stack.write("devstack.toml", &blocks(&read("README.md"), "toml")[0]);
+    let check = stack.run("check").ends_with(0);
+    assert!(!check.stderr.contains("note:"), "the README shows what works: {check:?}");
 }
 
 /// The verbs that a person types.
