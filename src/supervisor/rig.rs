@@ -125,7 +125,11 @@ impl Rig {
 
     pub fn ask_stop(&mut self, services: Vec<ServiceName>, kill: bool, timeout: Option<Duration>) {
         for service in &services {
-            if kill { self.os().leaving.remove(service) } else { self.os().leaving.insert(service.clone()) };
+            if kill {
+                self.os().leaving.remove(service)
+            } else {
+                self.os().leaving.insert(service.clone())
+            };
         }
         self.driver.handle([Event::Command(Command::Stop { services, kill, timeout })]);
         self.pump();
@@ -197,8 +201,7 @@ impl Rig {
         os.world.unfold();
         (os.dead, os.dies_in) = (false, None);
         self.driver = Driver::new(stack, os);
-        self.driver.configure(&self.services);
-        self.driver.handle([Event::Recovered]);
+        self.driver.recover(&self.services);
         self.pump();
     }
 
