@@ -19,8 +19,6 @@ pub enum Event {
     Report(ServiceName, RunId, Report),
     /// Time passed; the deadlines in the states say what follows.
     Tick,
-    /// Devstack itself was restarted: look at everything that the ledger says we own.
-    Recovered,
 }
 
 /// What somebody asked for. Dependencies are added here, groups were resolved before.

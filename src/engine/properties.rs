@@ -92,13 +92,20 @@ fn events(run: RunId) -> Vec<Event> {
         stop(false, Some(Duration::ZERO)),
         stop(true, None),
         Event::Tick,
-        Event::Recovered,
     ];
     asked.into_iter().chain(reports().into_iter().map(|report| Event::Report(name(), run, report))).collect()
 }
 
 fn kind(state: &State) -> std::mem::Discriminant<State> {
     std::mem::discriminant(state)
+}
+
+fn recovered(stack: &Stack) -> Stack {
+    let (mut next, mut actions) = (stack.clone(), Vec::new());
+    let services = stack.slots().iter().map(|(name, slot)| (name.clone(), slot.latest().clone())).collect();
+    next.recover(&services, at(0), &mut actions);
+    assert!(!actions.iter().any(|action| matches!(action.act, Act::Spawn { .. })), "what is in the way is not known yet: {actions:?}");
+    next
 }
 
 /// A stack in every state that can be reached by any events at all, found by trying them all.
@@ -128,6 +135,7 @@ fn every_state() -> Vec<Stack> {
             next.step(event, Now { boot: later, wall: jiff::Timestamp::UNIX_EPOCH }, &mut Vec::new());
             open.push_back((next, age + 1));
         }
+        open.push_back((recovered(&stack), age + 1));
     }
     seen.into_values().collect()
 }

@@ -123,6 +123,10 @@ impl Slot {
 
     pub(super) fn configure(&mut self, spec: &Arc<Service>, turn: &mut Turn) {
         self.removed = false;
+        if self.unsure && self.spec.env.is_empty() {
+            // The ledger holds no environment; that of an adopted run is taken to be the one configured.
+            Arc::make_mut(&mut self.spec).env.clone_from(&spec.env);
+        }
         self.newer_spec = (*self.spec != **spec).then(|| spec.clone());
         match self.state {
             // It may want a set-up now, or be somebody else's.

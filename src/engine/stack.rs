@@ -54,6 +54,16 @@ impl Stack {
         self.settle(now, actions);
     }
 
+    /// Devstack itself was restarted: takes care of everything that the ledger says we own. One step with the configuration, so
+    /// that nothing starts from a ledger that knows no environment, and nothing that starts now is taken for something older.
+    pub fn recover(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
+        let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+        for slot in self.slots.values_mut() {
+            slot.on_recovered(&mut turn);
+        }
+        self.configure(services, now, actions);
+    }
+
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
         match event {
             Event::Command(Command::Start { services, mode, replace }) => self.start(&services, mode, replace, now, actions),
@@ -82,13 +92,6 @@ impl Stack {
                         self.changed = true;
                         slot.on_deadline(&mut turn);
                     }
-                }
-            }
-            Event::Recovered => {
-                self.changed = true;
-                let mut turn = Turn { now, actions, next_run: &mut self.next_run };
-                for slot in self.slots.values_mut() {
-                    slot.on_recovered(&mut turn);
                 }
             }
         }

@@ -43,6 +43,13 @@ impl<O: Os> Driver<O> {
         self.perform(VecDeque::new(), actions);
     }
 
+    /// Takes over a configuration, and what an earlier devstack has left running.
+    pub fn recover(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>) {
+        let mut actions = Vec::new();
+        self.stack.recover(services, self.os.now(), &mut actions);
+        self.perform(VecDeque::new(), actions);
+    }
+
     /// Handles what happened, and everything that follows from it at once.
     pub fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
         self.perform(events.into_iter().collect(), Vec::new());

@@ -27,6 +27,9 @@ enum Step {
     Configure(u8),
 }
 
+/// Of what dies of SIGKILL at all.
+const SLOWEST_DEATH: Duration = Duration::from_secs(30);
+
 /// What the machine has in store for one service.
 type Fate = (Vec<Behaviour>, Vec<Errand>, Vec<Errand>);
 
@@ -39,7 +42,7 @@ fn exit() -> impl Strategy<Value = Exit> {
 }
 
 fn end_on_kill() -> impl Strategy<Value = Option<Duration>> {
-    prop_oneof![8 => Just(Some(Duration::ZERO)), 2 => millis(1..30_000).prop_map(Some), 1 => Just(None)]
+    prop_oneof![8 => Just(Some(Duration::ZERO)), 2 => millis(1..SLOWEST_DEATH.as_millis() as u64).prop_map(Some), 1 => Just(None)]
 }
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
@@ -165,7 +168,9 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     let all: Vec<ServiceName> = rig.driver.stack().slots().keys().cloned().collect();
     rig.ask_stop(all, false, None);
     let patience = |it: &crate::engine::Slot| it.spec.stop_timeout + seconds(20);
-    let enough = rig.driver.stack().slots().values().map(patience).sum();
+    let sum: Duration = rig.driver.stack().slots().values().map(patience).sum();
+    // What dies so late that it was called stuck already has its children swept after that.
+    let enough = sum + SLOWEST_DEATH;
     rig.pass(enough);
     rig.check()?;
     for (name, slot) in rig.driver.stack().slots() {

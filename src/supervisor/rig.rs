@@ -201,8 +201,7 @@ impl Rig {
         os.world.unfold();
         (os.dead, os.dies_in) = (false, None);
         self.driver = Driver::new(stack, os);
-        self.driver.configure(&self.services);
-        self.driver.handle([Event::Recovered]);
+        self.driver.recover(&self.services);
         self.pump();
     }
 

@@ -104,9 +104,10 @@ impl Supervisor {
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
-        driver.configure(&project.services);
         if recovered {
-            driver.handle([Event::Recovered]);
+            driver.recover(&project.services);
+        } else {
+            driver.configure(&project.services);
         }
         listen(inherited, &inbox)?;
         forward_signals(&inbox)?;

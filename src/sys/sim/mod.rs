@@ -279,8 +279,9 @@ impl Os for SimOs {
         }
         self.deed("sweep", service);
         self.must_be_recorded("a sweep", id, service);
-        let leader = self.world.members(id).any(|process| process.role == Role::Main);
-        self.forbid(service.kill_mode == KillMode::Process && leader, || format!("{} asked to leave its children alone", service.name));
+        let leader = self.recorded(&service.name).and_then(|slot| slot.process.as_ref()).map(|process| process.main);
+        let leads = self.world.members(id).any(|process| Some(process.id) == leader);
+        self.forbid(service.kill_mode == KillMode::Process && leads, || format!("{} asked to leave its children alone", service.name));
         self.world.runs.entry(id).or_default().sweeping = true;
         self.world.kill(|process| process.run == id && !process.left_alone && !process.lost);
         self.world.look_at_sweep(&service.name, id);
