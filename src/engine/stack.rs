@@ -86,12 +86,14 @@ impl Stack {
                 }
             }
             Event::Tick => {
-                let mut turn = Turn { now, actions, next_run: &mut self.next_run };
-                for slot in self.slots.values_mut() {
-                    while slot.is_due(now.boot) {
+                // What one deadline sets free may be due at once.
+                while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {
+                    let mut turn = Turn { now, actions, next_run: &mut self.next_run };
+                    for slot in self.slots.values_mut().filter(|slot| slot.is_due(now.boot)) {
                         self.changed = true;
                         slot.on_deadline(&mut turn);
                     }
+                    self.settle(now, actions);
                 }
             }
         }

@@ -199,6 +199,8 @@ impl Rig {
         os.world.lose_devstack(recorded, self.has_keeper);
         os.world.now = os.world.now.after(away);
         os.world.unfold();
+        // Words on their way died with it.
+        os.told.clear();
         (os.dead, os.dies_in) = (false, None);
         self.driver = Driver::new(stack, os);
         self.driver.recover(&self.services);
