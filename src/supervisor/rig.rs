@@ -193,10 +193,10 @@ impl Rig {
         let stack = os.saved.clone().unwrap_or_else(|| Stack::new(1));
         let bytes = Ledger::new("boot".to_owned(), stack).to_json();
         let stack = Ledger::from_json(&bytes).expect("our own ledger").stack;
-        let recorded = |service: &ServiceName| stack.slot(service).and_then(|slot| slot.state.run());
+        let recorded = stack.slots().values().filter_map(|slot| slot.state.run()).collect();
         // A command that was not yet on disk has never been given.
         os.leaving.retain(|service| stack.slot(service).is_some_and(Slot::is_going_down));
-        os.world.lose_devstack(recorded, self.has_keeper);
+        os.world.lose_devstack(&recorded, self.has_keeper);
         os.world.now = os.world.now.after(away);
         os.world.unfold();
         // Words on their way died with it.
@@ -233,6 +233,10 @@ impl Rig {
             }
         }
         let owner = |service: &ServiceName| stack.slot(service).and_then(|slot| slot.state.run());
+        let owned = |run| stack.slots().values().any(|slot| slot.state.run() == Some(run));
+        if let Some((run, _)) = os.world.runs.iter().find(|(run, it)| it.zombie.is_some() && !owned(**run)) {
+            return Err(format!("nobody collects {run}"));
+        }
         match os.world.processes.iter().find(|it| !it.lost && !it.left_alone && owner(&it.service) != Some(it.run)) {
             Some(stray) => Err(format!("nobody owns {stray:?}: {:?}", stack.slot(&stray.service))),
             None => Ok(()),

@@ -2,7 +2,7 @@ use super::Behaviour;
 use crate::engine::{Event, Now, Report};
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The truth: which processes there are, and what will happen to them whether or not anybody looks.
@@ -211,19 +211,19 @@ impl World {
     }
 
     /// Devstack is gone: nobody watches, nobody is told, what was held at its gate ends, zombies go to whoever collects them.
-    pub fn lose_devstack(&mut self, recorded: impl Fn(&ServiceName) -> Option<RunId>, has_keeper: bool) {
+    pub fn lose_devstack(&mut self, recorded: &BTreeSet<RunId>, has_keeper: bool) {
         self.due.clear();
         self.agenda.retain(|_, happening| matches!(happening, Happening::Ends(..) | Happening::BecomesReady(..)));
         let held: Vec<RunId> = self.runs.iter().filter(|(_, run)| run.released.is_none()).map(|(id, _)| *id).collect();
         self.processes.retain(|process| process.role != Role::Main || !held.contains(&process.run));
         for process in &mut self.processes {
-            process.lost |= recorded(&process.service) != Some(process.run);
+            process.lost |= !recorded.contains(&process.run);
         }
-        for run in self.runs.values_mut() {
+        for (id, run) in &mut self.runs {
             (run.watched, run.probed, run.sweeping) = (false, false, false);
             // A successor may only know an older ledger; what is gone by then is looked for by its identity, and not found.
             run.reaped = false;
-            if !has_keeper || run.released.is_none() {
+            if !has_keeper || run.released.is_none() || !recorded.contains(id) {
                 run.zombie = None;
             }
         }
