@@ -1,0 +1,125 @@
+//! The way down: the stop signal, SIGKILL, the emptied set, and what follows an end.
+
+use super::super::restart::Next;
+use super::super::{Act, Cause, CauseKind, Notice, State, Wanted};
+use super::{KILL_PATIENCE, PendingStop, Slot, Turn};
+use crate::model::{Exit, KillMode, LastExit, Reason, RunId, Signal};
+use std::time::Duration;
+
+impl Slot {
+    /// Called once no dependant is left that has to go first.
+    pub(in crate::engine) fn begin_pending_stop(&mut self, turn: &mut Turn) {
+        let Some(PendingStop { why, timeout }) = self.pending_stop.take() else { return };
+        match self.state {
+            State::Starting { run, .. } | State::Running { run, .. } => {
+                self.begin_stop(run, why, timeout.unwrap_or(self.spec.stop_timeout), turn);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn begin_stop(&mut self, run: RunId, why: Reason, grace: Duration, turn: &mut Turn) {
+        self.pending_stop = None;
+        self.state = State::Stopping { run, why, kill_at: turn.now.boot.after(grace) };
+        self.announce(turn, Notice::Stopping { run, why });
+        self.act(turn, Act::Signal { run, signal: self.spec.stop_signal });
+    }
+
+    pub(super) fn begin_kill(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
+        self.announce(turn, Notice::Killing { run, why });
+        self.sweep(run, why, turn);
+    }
+
+    /// Kills whatever there is of a run.
+    pub(super) fn sweep(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
+        self.pending_stop = None;
+        self.state = State::Killing { run, why, give_up_at: turn.now.boot.after(KILL_PATIENCE) };
+        self.kill_again(run, turn);
+    }
+
+    pub(super) fn kill_again(&self, run: RunId, turn: &mut Turn) {
+        let leader_only = self.spec.kill_mode == KillMode::Process && self.process.is_some();
+        let give_up_at = turn.now.boot.after(KILL_PATIENCE);
+        self.act(turn, if leader_only { Act::Signal { run, signal: Signal::KILL } } else { Act::Sweep { run, give_up_at } });
+    }
+
+    pub(super) fn on_ended(&mut self, run: RunId, exit: Exit, turn: &mut Turn) {
+        let why = match &self.state {
+            State::Stopping { why, .. } | State::Killing { why, .. } => Some(*why),
+            State::Stuck { exit: None, why, .. } => *why,
+            State::Starting { .. } | State::Running { .. } => None,
+            _ => return,
+        };
+        self.pending_stop = None;
+        let was_ready = self.process.as_ref().is_some_and(|process| process.ready_at.is_some());
+        let log_offset = self.process.as_ref().map_or(0, |process| process.log_offset);
+        let reason = why.unwrap_or_else(|| Reason::of_own_end(&exit));
+        self.announce(turn, Notice::Ended { run, exit: exit.clone(), reason, was_ready, log_offset });
+        let give_up_at = turn.now.boot.after(KILL_PATIENCE);
+        self.state = State::Draining { run, exit, why, was_ready, give_up_at };
+        if self.spec.kill_mode == KillMode::Process {
+            return self.on_set_empty(run, turn);
+        }
+        self.act(turn, Act::Sweep { run, give_up_at });
+    }
+
+    pub(super) fn on_set_empty(&mut self, run: RunId, turn: &mut Turn) {
+        let (exit, why) = match &self.state {
+            State::Killing { .. } | State::Stuck { exit: None, .. } if self.process.is_none() => {
+                self.act(turn, Act::Reap { run });
+                let down = self.wanted == Wanted::Down || self.removed;
+                return if down { self.come_to_rest(turn) } else { self.begin_start(turn) };
+            }
+            State::Draining { exit, why, .. } | State::Stuck { exit: Some(exit), why, .. } => (exit.clone(), *why),
+            // The main process has ended too, then, and how is yet to be told.
+            _ => return,
+        };
+        self.act(turn, Act::Reap { run });
+        self.finish(run, exit, why, turn);
+    }
+
+    /// The run is gone: what now?
+    pub(super) fn finish(&mut self, run: RunId, exit: Exit, why: Option<Reason>, turn: &mut Turn) {
+        let last = LastExit::new(run, exit.clone(), why, turn.now.wall);
+        let reason = last.reason;
+        let ready_at = self.process.take().and_then(|process| process.ready_at);
+        self.last_exit = Some(last);
+        // What the ledger brought back knows no environment: only the configuration does.
+        self.take_newer_spec();
+        if self.wanted == Wanted::Down || self.removed {
+            return self.come_to_rest(turn);
+        }
+        if self.again {
+            return self.begin_start(turn);
+        }
+        let stable_for = ready_at.map(|at| turn.now.boot.since(at));
+        match self.history.after_end(&self.spec, reason, &exit, stable_for, turn.now.boot) {
+            Next::StartAt(at) if at <= turn.now.boot => self.start_by_itself(turn),
+            Next::StartAt(start_at) => {
+                self.state = State::Backoff { start_at };
+                let seconds = start_at.since(turn.now.boot).as_secs_f64();
+                self.announce(turn, Notice::RestartsIn { seconds });
+            }
+            Next::Rest => {
+                self.announce(turn, Notice::Exited { exit: exit.clone() });
+                self.state = State::Exited { exit };
+            }
+            Next::GiveUp => self.fail(self.start_limit_cause(&exit), turn),
+        }
+    }
+
+    pub(super) fn start_limit_cause(&self, exit: &Exit) -> Cause {
+        let limit = self.spec.start_limit;
+        let seconds = limit.interval.as_secs();
+        let message = format!("restarted {} times within {seconds} s, and it ended again: {exit}", limit.burst);
+        let hint = format!("see `devstack logs {0}`, then `devstack start {0}`", self.spec.name);
+        Cause::new(CauseKind::StartLimit, message, Some(hint))
+    }
+
+    pub(super) fn come_to_rest(&mut self, turn: &mut Turn) {
+        self.pending_stop = None;
+        self.again = false;
+        self.state = State::Stopped;
+        self.announce(turn, Notice::Stopped { exit: self.last_exit.as_ref().map(|last| last.exit.clone()) });
+    }
+}

@@ -1,0 +1,127 @@
+//! What the world reports, what the clock says, and what a restart of devstack brings back.
+
+use super::super::{Act, Cause, Notice, Probed, Report, State, Wanted};
+use super::{KILL_PATIENCE, Slot, Turn};
+use crate::model::{BootTime, Exit, Reason, RunId};
+
+impl Slot {
+    pub(in crate::engine) fn on_report(&mut self, run: RunId, report: Report, turn: &mut Turn) {
+        match (report, &self.state) {
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.newer_spec.is_some() => self.begin_start(turn),
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.spec.external => {
+                self.state = State::Present;
+                self.announce(turn, Notice::Present);
+            }
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) => self.state = State::Waiting,
+            (Report::SetUp(Err(cause)), State::SettingUp { .. }) => self.refused(cause, turn),
+            (Report::Cleared(Ok(())), State::Clearing { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
+            (Report::Cleared(Ok(())), State::Clearing { .. }) => self.begin_spawn(run, turn),
+            (Report::Cleared(Err(cause)), State::Clearing { .. }) => self.refused(cause, turn),
+            (Report::Spawned(spawned), State::Spawning { .. }) => self.on_spawned(run, spawned, turn),
+            (Report::NotSpawned { cause, permanent }, State::Spawning { .. }) => self.on_not_spawned(run, cause, permanent, turn),
+            (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
+            (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
+            (Report::Exceeded(reason), State::Starting { .. } | State::Running { .. }) => {
+                self.begin_stop(run, reason, self.spec.stop_timeout, turn);
+            }
+            (Report::Ended(exit), _) => self.on_ended(run, exit, turn),
+            (Report::SetEmpty, _) => self.on_set_empty(run, turn),
+            (Report::Survivors(survivors), _) => self.on_survivors(run, survivors, turn),
+            // Late words of a step that the run has left behind.
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_not_spawned(&mut self, run: RunId, cause: Cause, permanent: bool, turn: &mut Turn) {
+        if permanent || self.wanted == Wanted::Down {
+            return self.refused(cause, turn);
+        }
+        self.announce(turn, Notice::Refused(cause.clone()));
+        self.finish(run, Exit::NotSpawned(cause.message), None, turn);
+    }
+
+    pub(super) fn on_probed(&mut self, run: RunId, probed: Probed, turn: &mut Turn) {
+        self.health.failures_in_a_row = if probed.passed { 0 } else { self.health.failures_in_a_row.saturating_add(1) };
+        self.health.last = Some(probed);
+        let may_restart = self.spec.restart != crate::model::RestartPolicy::Never && self.pending_stop.is_none();
+        if may_restart && self.is_unhealthy() {
+            self.begin_stop(run, Reason::Unhealthy, self.spec.stop_timeout, turn);
+        }
+    }
+
+    pub(super) fn on_survivors(&mut self, run: RunId, survivors: Vec<(i32, String)>, turn: &mut Turn) {
+        let (exit, why) = match &self.state {
+            State::Killing { why, .. } => (None, Some(*why)),
+            State::Draining { exit, why, .. } => (Some(exit.clone()), *why),
+            State::Stuck { exit, why, .. } => (exit.clone(), *why),
+            _ => return,
+        };
+        self.announce(turn, Notice::Stuck { survivors: survivors.clone() });
+        self.state = State::Stuck { run, exit, why, survivors };
+    }
+
+    /// When the state ends by itself. A stop that waits for dependants is not overtaken by a planned one.
+    pub(in crate::engine) fn deadline(&self) -> Option<BootTime> {
+        match self.state {
+            State::Running { .. } if self.pending_stop.is_some() => None,
+            _ => self.state.deadline(),
+        }
+    }
+
+    pub(in crate::engine) fn is_due(&self, now: BootTime) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(in crate::engine) fn on_deadline(&mut self, turn: &mut Turn) {
+        let now = turn.now.boot;
+        match self.state.clone() {
+            State::Starting { run, .. } => {
+                self.state = State::Starting { run, late_at: None };
+                let Some(process) = &self.process else { return };
+                let seconds = now.since(process.spawned_at).as_secs_f64();
+                self.announce(turn, Notice::Late { run, main: process.main, seconds, log_offset: process.log_offset });
+                self.act(turn, Act::Watch { run });
+            }
+            State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
+            State::Stopping { run, why, .. } => self.begin_kill(run, why, turn),
+            State::Killing { run, .. } | State::Draining { run, .. } => self.on_survivors(run, Vec::new(), turn),
+            State::Backoff { .. } => self.start_by_itself(turn),
+            State::Stopped
+            | State::SettingUp { .. }
+            | State::Waiting
+            | State::Clearing { .. }
+            | State::Spawning { .. }
+            | State::Stuck { .. }
+            | State::Exited { .. }
+            | State::Failed { .. }
+            | State::Present => {}
+        }
+    }
+
+    /// Devstack died and is back. What ran is adopted; what was half done is undone and done again.
+    pub(in crate::engine) fn on_recovered(&mut self, turn: &mut Turn) {
+        self.unsure = true;
+        let Some(run) = self.state.run() else { return };
+        if let Some(process) = &self.process {
+            let ready = process.ready_at.is_some();
+            self.act(turn, Act::Adopt { run, main: process.main, ready });
+        }
+        let give_up_at = turn.now.boot.after(KILL_PATIENCE);
+        match &self.state {
+            // Set-up commands may still run; a child that was held at its gate has ended by itself.
+            State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } => self.sweep(run, Reason::Requested, turn),
+            State::Stopping { .. } => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
+            State::Killing { .. } | State::Stuck { exit: None, .. } => self.kill_again(run, turn),
+            State::Draining { .. } | State::Stuck { exit: Some(_), .. } => self.act(turn, Act::Sweep { run, give_up_at }),
+            State::Running { .. } | State::Starting { late_at: None, .. } => self.act(turn, Act::Watch { run }),
+            State::Starting { .. }
+            | State::Stopped
+            | State::Waiting
+            | State::Backoff { .. }
+            | State::Exited { .. }
+            | State::Failed { .. }
+            | State::Present => {}
+        }
+    }
+}
