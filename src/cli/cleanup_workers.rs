@@ -10,8 +10,8 @@ pub use report::Report;
 
 use super::client::Client;
 use super::{Error, context::Context, exit_code, offline, style};
-use crate::cleanup::{Action, Choice, Decision, Kind};
-use crate::model::quantity;
+use crate::cleanup::{Action, Choice, Decision, Evidence, Kind};
+use crate::model::{ServiceName, quantity};
 use console::Term;
 use std::time::Duration;
 
@@ -71,6 +71,24 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     } else {
         report.print_table()?
     }
+    if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
+}
+
+/// Before `stop` says that nothing runs: what devstack once started and no ledger knows any more carries its marks all the same.
+///
+/// # Errors
+/// When something outlived SIGKILL.
+pub fn end_unknown(services: &[ServiceName], context: &Context) -> Result<(), Error> {
+    let cannot = |error: std::io::Error| Error::failed(format!("cannot read the process table: {error}"));
+    let choice = Choice { services: Some(services.iter().cloned().collect()), ..Choice::default() };
+    let (project, ledger) = (&context.project, &offline::ledger_facts(context, None));
+    let mut seen = look(project, ledger, &choice).map_err(cannot)?;
+    seen.retain(|one| one.evidence.contains(&Evidence::Cookie) || one.evidence.contains(&Evidence::LogFile));
+    if !seen.iter().any(|one| one.action_planned == Action::WouldTerminate) {
+        return Ok(());
+    }
+    let report = Report { dry_run: false, done: end(project, ledger, &choice, seen).map_err(cannot)? };
+    report.print_table()?;
     if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
 }
 

@@ -1,6 +1,7 @@
 //! What is known without a supervisor: the ledger on disk, held against the processes that are there.
 
 use super::context::Context;
+use super::style;
 use crate::cleanup::{KnownRun, LedgerFacts};
 use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
 use crate::engine::{Slot, Stack};
@@ -13,8 +14,15 @@ use crate::sys::{clock, procfs};
 fn stack(context: &Context) -> Stack {
     let boot_id = procfs::boot_id().unwrap_or_default();
     let mut stack = match load_ledger(&context.folders.ledger(), &boot_id) {
-        Ok(Found::Stack(stack)) => *stack,
-        _ => Stack::new(0),
+        Found::Stack(stack) => *stack,
+        Found::Nothing => Stack::new(0),
+        Found::Damaged { why } => {
+            let words = format!(
+                "warning: the ledger cannot be used ({why}); what runs is unknown to it, see `devstack cleanup-workers --dry-run`\n"
+            );
+            style::say(&style::visible(&words));
+            Stack::new(0)
+        }
     };
     stack.configure(&context.project.services, clock::both(), &mut Vec::new());
     stack

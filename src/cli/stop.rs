@@ -1,6 +1,6 @@
 use super::client::{Client, Next};
 use super::progress::Progress;
-use super::{Error, context::Context, offline, style};
+use super::{Error, cleanup_workers, context::Context, offline, style};
 use crate::control::protocol::{Ending, Outcome, Reply, Request};
 use crate::model::{ServiceName, quantity};
 use crate::supervisor;
@@ -34,13 +34,18 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let request = if args.supervisor {
         Request::Shutdown { kill: args.kill, timeout_seconds }
     } else {
-        Request::Stop { services: services.clone(), kill: args.kill, timeout_seconds }
+        // All: also those that left the configuration meanwhile.
+        let all = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
+        Request::Stop { services: if all { Vec::new() } else { services.clone() }, kill: args.kill, timeout_seconds }
     };
     let client = match Client::connect(context)? {
         Some(client) => client,
         // Workers of a devstack that was killed are stopped by a new one, which then leaves if it was asked to.
         None if offline::something_runs(context) => Client::launch(context)?,
-        None => return nothing_runs(&services, context),
+        None => {
+            cleanup_workers::end_unknown(&services, context)?;
+            return nothing_runs(&services, context);
+        }
     };
     bring_down(client, context, &services, &request, args.supervisor)
 }

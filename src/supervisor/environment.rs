@@ -38,6 +38,11 @@ impl Environment {
         format!("{}/{}/{run}", self.project_name, service.name)
     }
 
+    /// What every process of a run inherits, whatever it does.
+    pub fn mark(&self, service: &Service, run: RunId) -> u64 {
+        spawn::mark_of(&[self.root.as_os_str().as_encoded_bytes(), self.cookie(service, run).as_bytes()])
+    }
+
     /// Whether the configuration can be relied on; the problems if not.
     pub fn set_broken(&self, problems: Option<String>) {
         *self.broken.borrow_mut() = problems;

@@ -58,6 +58,7 @@ impl Helpers {
             cwd: &service.cwd,
             output: output.as_fd(),
             inherit: &[],
+            mark: run.map(|run| self.environment.mark(service, run)),
             detach: false,
         })?;
         let pid = held.pid;

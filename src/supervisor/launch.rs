@@ -12,7 +12,7 @@ use crate::sys::pidfd::{PidFd, wait_any};
 use crate::sys::{procfs, socket, spawn};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// How long a supervisor may take to say hello; only a stopped one takes any time.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a supervisor may die under a conversation before it counts as gone.
+const TRIES: usize = 5;
 
 /// A supervisor that answered.
 #[derive(Debug)]
@@ -46,11 +49,20 @@ pub enum LaunchError {
 /// # Errors
 /// When it does not answer, or the folders cannot be read.
 pub fn connect(folders: &Folders) -> Result<Option<Connection>, LaunchError> {
-    match socket::connect(&folders.runtime, CONTROL_SOCKET) {
-        Ok(stream) => greet(stream).map(Some),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => Err(error.into()),
+    // One that was killed while we spoke is brought back by its keeper, or nobody listens any more: the next try tells.
+    for _ in 0..TRIES {
+        match socket::connect(&folders.runtime, CONTROL_SOCKET).map_err(LaunchError::from).and_then(greet) {
+            Ok(connection) => return Ok(Some(connection)),
+            Err(LaunchError::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(LaunchError::Io(error)) if is_cut_off(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(None)
+}
+
+fn is_cut_off(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
 }
 
 fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
@@ -66,6 +78,7 @@ fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
             let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
             return Err(LaunchError::Silent { pid, state });
         }
+        Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
         other => other?,
     };
     let hello =
@@ -88,8 +101,11 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
     if let Some(connection) = connect(folders)? {
         return Ok(connection);
     }
-    let Some(life) = Lock::try_take(&folders.life_lock())? else {
-        return Err(LaunchError::Unreachable(folders.runtime.display().to_string()));
+    let life = match Lock::try_take(&folders.life_lock())? {
+        Some(life) => life,
+        // Nobody listens, so whoever still holds the lock is about to end.
+        None if folders.runtime.join(CONTROL_SOCKET).exists() => Lock::take(&folders.life_lock())?,
+        None => return Err(LaunchError::Unreachable(folders.runtime.display().to_string())),
     };
     let listener = socket::listen(&folders.runtime, CONTROL_SOCKET)?;
     let (mut ended, ready) = io::pipe()?;
@@ -151,6 +167,7 @@ fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>
         cwd: Path::new("/"),
         output: log.as_fd(),
         inherit: &inherit,
+        mark: None,
         detach: true,
     })?;
     let pid = held.pid;

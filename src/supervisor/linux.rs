@@ -131,7 +131,7 @@ impl LinuxOs {
         known.insert(own);
         known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
         let parents = [Some(own), keeper].into_iter().flatten().collect();
-        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1));
+        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1, &self.project.root));
         self.household = Some(household.clone());
         household
     }
@@ -180,7 +180,8 @@ impl LinuxOs {
         let log = procfs::file_id(&service.log_file);
         let cookie = self.environment.cookie(service, id);
         let root = self.project.root.clone();
-        let traits = Traits { main, cookie, root, log, recorded: std::collections::BTreeSet::new(), stranger: false };
+        let mark = self.environment.mark(service, id);
+        let traits = Traits { main, cookie, root, mark, log, recorded: std::collections::BTreeSet::new(), stranger: false };
         self.runs.entry(id).or_insert_with(|| Run::new(service.clone(), traits))
     }
 
@@ -210,6 +211,7 @@ impl LinuxOs {
             cwd: &service.cwd,
             output: log.file.as_fd(),
             inherit: &[],
+            mark: Some(self.environment.mark(service, id)),
             detach: false,
         });
         let held = held.map_err(passing)?;

@@ -8,7 +8,7 @@ use crate::cleanup::{self, Role};
 use crate::model::{FileId, Pid, ProcId};
 use crate::sys::procfs::{self, Reader, Stat};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What identifies the processes of one run.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Traits {
     pub cookie: String,
     /// The value of DEVSTACK_ROOT: two checkouts of one project may well count their runs alike.
     pub root: PathBuf,
+    /// See `sys::spawn::mark_of`.
+    pub mark: u64,
     pub log: Option<FileId>,
     /// Seen below the main process while it lived.
     pub recorded: BTreeSet<ProcId>,
@@ -47,12 +49,12 @@ pub struct Household {
 }
 
 impl Household {
-    pub fn look(parents: Vec<Pid>, known: BTreeSet<Pid>, alone: bool) -> Self {
+    pub fn look(parents: Vec<Pid>, known: BTreeSet<Pid>, alone: bool, root: &Path) -> Self {
         let mut reader = Reader::default();
         let children = parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
         let mut orphans = Vec::new();
         for pid in children.filter(|pid| !known.contains(pid)) {
-            if !is_another_keeper(&mut reader, pid) {
+            if !is_another_keeper(&mut reader, pid) && !is_another_projects(&mut reader, pid, root) {
                 orphans.extend(reader.stat(pid).ok());
             }
         }
@@ -68,6 +70,12 @@ impl Household {
 fn is_another_keeper(reader: &mut Reader, pid: Pid) -> bool {
     let argv = reader.argv(pid).unwrap_or_default();
     argv.len() == 4 && argv[0] == b"devstack" && argv[1] == b"supervise"
+}
+
+/// What another project's devstack started says so; it may have become our child when that devstack was killed.
+fn is_another_projects(reader: &mut Reader, pid: Pid, root: &Path) -> bool {
+    let said = reader.environ(pid, [b"DEVSTACK_ROOT"]).ok().and_then(|[said]| said);
+    said.is_some_and(|said| said != root.as_os_str().as_encoded_bytes())
 }
 
 /// The processes of a run, except the main process once it is dead.
@@ -156,7 +164,7 @@ impl Search {
     }
 }
 
-/// Proofs 2 to 5 of the ownership rules, the cheapest first.
+/// Proofs 2 to 5 of the ownership rules and the inherited mark, the cheapest first.
 fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
     let id = ProcId { pid: stat.pid, start_ticks: stat.start_ticks };
     let same_session = || {
@@ -169,7 +177,8 @@ fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
         run == traits.cookie.as_bytes() && root == traits.root.as_os_str().as_encoded_bytes()
     };
     let same_log = || traits.log.is_some_and(|log| [1, 2].iter().any(|&fd| procfs::fd_target(stat.pid, fd) == Some(log)));
-    traits.recorded.contains(&id) || (!traits.stranger && same_session()) || same_cookie(reader) || same_log()
+    let same_mark = |reader: &mut Reader| reader.mark(stat.pid).is_ok_and(|mark| mark == Some(traits.mark));
+    traits.recorded.contains(&id) || (!traits.stranger && same_session()) || same_mark(reader) || same_cookie(reader) || same_log()
 }
 
 fn member(reader: &mut Reader, stat: &Stat) -> Member {

@@ -11,33 +11,40 @@ pub enum Found {
     Stack(Box<Stack>),
     /// There is none, or it is of an earlier boot, whose processes are gone.
     Nothing,
-    /// It could not be used; where it was put, and why.
-    SetAside { to: PathBuf, why: String },
+    /// It cannot be used, and why.
+    Damaged { why: String },
 }
 
-/// Reads a ledger; one that cannot be read is moved aside, never overwritten.
-///
-/// # Errors
-/// When there is one and it can be neither read nor moved.
-pub fn load(path: &Path, boot_id: &str) -> io::Result<Found> {
+/// Reads a ledger and changes nothing.
+pub fn load(path: &Path, boot_id: &str) -> Found {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return set_aside(path, error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+        Err(error) => return Found::Damaged { why: error.to_string() },
     };
     match Ledger::from_json(&bytes) {
-        Ok(ledger) if ledger.boot_id == boot_id => Ok(Found::Stack(Box::new(ledger.stack))),
-        Ok(_) => Ok(Found::Nothing),
-        Err(error) => set_aside(path, error.to_string()),
+        Ok(ledger) if ledger.boot_id == boot_id => Found::Stack(Box::new(ledger.stack)),
+        Ok(_) => Found::Nothing,
+        Err(error) => Found::Damaged { why: error.to_string() },
     }
 }
 
-fn set_aside(path: &Path, why: String) -> io::Result<Found> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".damaged-{}", seconds()));
-    let to = path.with_file_name(name);
-    std::fs::rename(path, &to)?;
-    Ok(Found::SetAside { to, why })
+/// Moves a ledger that cannot be used out of the way, and tells where; it is never overwritten.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = seconds();
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".damaged-{number}"));
+        let to = path.with_file_name(name);
+        if to.symlink_metadata().is_err() {
+            std::fs::rename(path, &to)?;
+            return Ok(to);
+        }
+        number += 1;
+    }
 }
 
 /// Runs of a new stack are numbered apart from those of any earlier one.

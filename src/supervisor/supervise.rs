@@ -47,6 +47,7 @@ pub fn keep_supervised(location: Location) -> u8 {
         }
     };
     let inherited = Inherited { location, listener, lock };
+    spawn::forget_mark();
     let keeper_pid = std::process::id().cast_signed();
     // Whoever launched the pair waits for the end of `ready`.
     let result = keeper::keep(Some(ready), |link, ready| match supervise(&inherited, keeper_pid, link, ready) {
@@ -87,10 +88,11 @@ impl Supervisor {
         spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
         let boot_id = procfs::boot_id()?;
-        let restored = match store::load(&folders.ledger(), &boot_id)? {
+        let restored = match store::load(&folders.ledger(), &boot_id) {
             store::Found::Stack(stack) => Some(*stack),
             store::Found::Nothing => None,
-            store::Found::SetAside { to, why } => {
+            store::Found::Damaged { why } => {
+                let to = store::set_aside(&folders.ledger())?;
                 complain(&io::Error::other(format!("the ledger could not be used ({why}); it was moved to {}", to.display())));
                 None
             }

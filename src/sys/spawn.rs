@@ -25,6 +25,8 @@ pub struct Launch<'a> {
     pub output: BorrowedFd<'a>,
     /// Become descriptors 3, 4, … of the child, which has no others.
     pub inherit: &'a [BorrowedFd<'a>],
+    /// A number that every descendant inherits, whatever it does to its session, environment and descriptors: see [`mark_of`].
+    pub mark: Option<u64>,
     /// Leave this process for good: the child's parent is then whoever adopts orphans.
     pub detach: bool,
 }
@@ -57,6 +59,7 @@ struct Prepared {
     env_pointers: Vec<*const libc::c_char>,
     inherit: Vec<i32>,
     files: Option<(u64, u64)>,
+    mark: Option<u64>,
     complaint: Vec<u8>,
 }
 
@@ -94,6 +97,7 @@ impl Prepared {
             _env: env,
             inherit: launch.inherit.iter().map(AsRawFd::as_raw_fd).collect(),
             files: ORIGINAL_FILES.get().copied(),
+            mark: launch.mark,
             complaint: [b"devstack: cannot execute ", launch.program.as_os_str().as_bytes(), b"\n"].concat(),
         })
     }
@@ -135,12 +139,46 @@ fn become_program(prepared: &Prepared, detach: bool, gate: i32, null: i32, outpu
             let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
+        if let Some(mark) = prepared.mark {
+            set_mark(mark);
+        }
         if libc::chdir(prepared.cwd.as_ptr()) == 0 {
             libc::execve(prepared.program.as_ptr(), prepared.argv_pointers.as_ptr(), prepared.env_pointers.as_ptr());
         }
         libc::write(2, prepared.complaint.as_ptr().cast(), prepared.complaint.len());
         libc::_exit(CANNOT_EXECUTE)
     }
+}
+
+/// # Safety
+/// None needed beyond a valid process: plain system calls on local memory, async-signal-safe.
+unsafe fn set_mark(mark: u64) {
+    // SAFETY: as above.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut limit) == 0 {
+            limit.rlim_cur = mark.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
+        }
+    }
+}
+
+/// The mark of a run: a soft limit on realtime processor time (setrlimit(2), `RLIMIT_RTTIME`) of some ten thousand years.
+///
+/// Only realtime processes are held to that limit, so it limits nobody; but it is inherited over fork, exec, setsid, a wiped
+/// environment and closed descriptors, and everybody may read it in `/proc/PID/limits`. FNV-1a of what names the run.
+pub fn mark_of(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in parts.iter().flat_map(|part| part.iter().chain(&[0])) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    (1 << 61) | (hash >> 3)
+}
+
+/// A devstack that was started inside a worker is not of that worker's run, and neither is what it starts.
+pub fn forget_mark() {
+    // SAFETY: see there.
+    unsafe { set_mark(u64::MAX) };
 }
 
 /// Every signal back to its default and none blocked: a supervisor's own choices are not its workers'.

@@ -208,6 +208,43 @@ fn a_stopped_supervisor_is_said_to_be_so_within_seconds() {
 }
 
 #[test]
+fn the_command_after_everything_was_killed_succeeds_again_and_again() {
+    let stack = TestStack::new(WEB);
+    let (_, _, worker) = started(&stack);
+    for round in 0..10 {
+        let (keeper, supervisor) = (stack.keeper(), stack.supervisor());
+        for id in if round % 2 == 0 { [keeper, supervisor] } else { [supervisor, keeper] } {
+            send(id, Signal::KILL);
+        }
+        stack.run("start").ends_with(0);
+        assert_eq!((stack.pid("web"), stack.times("web", "started").len()), (worker, 1), "round {round}");
+    }
+}
+
+#[test]
+fn a_process_with_no_tie_left_is_gone_also_after_everything_was_killed() {
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web untied'\n[services.bot]\ncommand = 'python3 worker.py bot'");
+    stack.run("start").ends_with(0);
+    let untied = stack.noted_process("web-untied");
+    kill_both(stack.keeper(), stack.supervisor());
+    stack.run("stop web").ends_with(0);
+    assert!(!is_alive(untied));
+}
+
+#[test]
+fn a_stop_that_finds_the_ledger_damaged_ends_what_carries_our_marks() {
+    let stack = TestStack::new(WEB);
+    let (keeper, supervisor, worker) = started(&stack);
+    kill_both(keeper, supervisor);
+    std::fs::write(stack.state_file("ledger.json"), b"{\"version\":1,\"st").expect("a ledger");
+    stack.run("status").ends_with(3).says("the ledger cannot be used");
+    stack.run("stop").ends_with(0);
+    assert!(!is_alive(worker));
+    assert_eq!(stack.processes(), []);
+}
+
+#[test]
 fn a_damaged_ledger_is_set_aside_and_nothing_is_doubled() {
     let stack = TestStack::new(WEB);
     let (keeper, supervisor, worker) = started(&stack);

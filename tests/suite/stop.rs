@@ -71,6 +71,30 @@ fn a_process_that_wiped_its_environment_is_gone_even_beside_another_service() {
     assert!(!bots.into_iter().any(is_alive));
 }
 
+/// What the kernel hands down whatever a process does to itself still tells whose it is.
+#[test]
+fn a_process_with_no_tie_left_is_gone_even_beside_another_service() {
+    let stack =
+        TestStack::new("[services.web]\ncommand = 'python3 worker.py web untied'\n[services.bot]\ncommand = 'python3 worker.py bot'");
+    stack.run("start").ends_with(0);
+    let untied = stack.noted_process("web-untied");
+    assert_eq!(stack.service("web")["strays"], 1);
+    assert_eq!(stack.service("bot")["strays"], 0);
+    stack.run("stop web").ends_with(0);
+    assert!(!is_alive(untied));
+    assert_eq!(stack.service("bot")["state"], "running");
+}
+
+#[test]
+fn a_service_that_left_the_configuration_is_stopped_with_all() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\n[services.bot]\ncommand = 'python3 worker.py bot'");
+    stack.run("start").ends_with(0);
+    let bot = stack.pid("bot");
+    stack.configure("[services.web]\ncommand = 'python3 worker.py web'");
+    stack.run("stop").ends_with(0);
+    assert!(!is_alive(bot));
+}
+
 #[test]
 fn dependants_are_gone_before_their_dependencies_are_asked() {
     let stack = TestStack::new(

@@ -51,7 +51,7 @@ impl Report {
     }
 
     fn freed_mb(&self) -> f64 {
-        self.of(&[Action::Terminated, Action::Killed, Action::Exited]).map(memory_mb).sum()
+        self.of(&[Action::Terminated, Action::Killed, Action::Exited]).map(memory_mb).fold(0.0, |sum, one| sum + one)
     }
 
     /// One line, the shape of the contract.

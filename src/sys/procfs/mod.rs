@@ -55,6 +55,17 @@ impl Reader {
         Ok(line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
     }
 
+    /// The soft limit on realtime processor time: the mark of a run, where one was set.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn mark(&mut self, pid: Pid) -> io::Result<Option<u64>> {
+        let text = self.read(pid, "limits")?;
+        let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Max realtime timeout"));
+        let word = line.and_then(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()));
+        Ok(word.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()))
+    }
+
     /// The children of a process; cheap for one that has a single thread.
     ///
     /// # Errors

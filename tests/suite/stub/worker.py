@@ -78,6 +78,21 @@ def daemonise():
     os.wait()
 
 
+def untied():
+    """A process with no tie left: no parent, session, environment or output of ours."""
+    line = "trap '' TERM; echo $$ >untied.tmp; exec sleep 600"
+    if os.fork() == 0:
+        os.setsid()
+        nowhere = subprocess.DEVNULL
+        subprocess.Popen(["/bin/sh", "-c", line], env={"PATH": os.defpath}, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+        os._exit(0)
+    os.wait()
+    while not (os.path.exists("untied.tmp") and open("untied.tmp").read().strip()):
+        time.sleep(0.01)
+    with open("untied.tmp") as file:
+        note("untied", [int(file.read())])
+
+
 def wiped():
     """A process without our environment, in a session of its own; only its output still tells whose it is."""
     program = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
@@ -142,6 +157,8 @@ def main():
             slowness = float(next(words))
         elif action == "daemon":
             daemonise()
+        elif action == "untied":
+            untied()
         elif action == "wiped":
             wiped()
         elif action == "pool":
