@@ -94,6 +94,9 @@ fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> 
         return live::run(fetch, |snapshot, layout| text(args, snapshot, layout), REFRESH);
     }
     let snapshot = fetch()?;
+    if let Some(why) = snapshot.supervisor.as_ref().and_then(|supervisor| supervisor.degraded.as_deref()) {
+        style::say(&style::visible(&format!("warning: degraded, the ledger cannot be saved: {why}\n")));
+    }
     if args.json {
         output::print(&json(&snapshot)?)?;
     } else {

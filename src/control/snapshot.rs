@@ -24,6 +24,9 @@ pub struct SupervisorView {
     pub version: String,
     pub uptime_seconds: f64,
     pub memory_mb: f64,
+    /// Why the ledger cannot be saved: should devstack be killed now, it would not know what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

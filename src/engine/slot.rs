@@ -105,6 +105,10 @@ impl Slot {
         self.spec.health.as_ref().is_some_and(|check| self.health.failures_in_a_row >= check.failures)
     }
 
+    fn failed_its_last_probe(&self) -> bool {
+        self.health.last.as_ref().is_some_and(|probed| !probed.passed)
+    }
+
     /// A stop is on its way, or the remains of a run are. What is stuck no longer counts: its dependencies would wait for ever.
     pub fn is_going_down(&self) -> bool {
         match self.state {
@@ -150,7 +154,8 @@ impl Slot {
             State::SettingUp { .. } | State::Waiting | State::Clearing { .. } | State::Spawning { .. } => {}
             State::Starting { .. } | State::Running { .. } => match mode {
                 StartMode::Restart => self.stop_and_start_again(Reason::Requested),
-                StartMode::Ensure if self.is_unhealthy() => self.stop_and_start_again(Reason::Unhealthy),
+                // Whoever starts it wants it well: one bad answer is enough, where a restart unasked for takes several.
+                StartMode::Ensure if self.failed_its_last_probe() => self.stop_and_start_again(Reason::Unhealthy),
                 // A stop that has not begun is taken back; a restart that somebody waits for is not.
                 StartMode::Ensure if !self.again => self.pending_stop = None,
                 StartMode::Ensure => {}

@@ -137,7 +137,7 @@ impl Requests {
         };
         Snapshot {
             project: ProjectView { name: project.name.clone(), root: project.root.display().to_string() },
-            supervisor: Some(self.supervisor_view(now)),
+            supervisor: Some(SupervisorView { degraded: driver.degraded().map(str::to_owned), ..self.supervisor_view(now) }),
             services: services.iter().filter_map(view).collect(),
         }
     }
@@ -146,7 +146,13 @@ impl Requests {
         let pid = std::process::id().cast_signed();
         let resident = procfs::rss_bytes(pid).unwrap_or_default() as f64 / 1_048_576.0;
         let uptime_seconds = now.boot.since(self.started.boot).as_secs_f64();
-        SupervisorView { pid, version: env!("CARGO_PKG_VERSION").to_owned(), uptime_seconds, memory_mb: (resident * 10.0).round() / 10.0 }
+        SupervisorView {
+            pid,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds,
+            memory_mb: (resident * 10.0).round() / 10.0,
+            degraded: None,
+        }
     }
 
     /// Everything was asked to stop, and is at rest.

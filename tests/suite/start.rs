@@ -212,6 +212,24 @@ health = {{ url = 'http://127.0.0.1:{port}/health', interval = '50ms', timeout =
 }
 
 #[test]
+fn one_bad_answer_is_enough_for_whoever_starts_it() {
+    let port = free_port();
+    let stack = TestStack::new(&format!(
+        "[services.web]\ncommand = 'python3 worker.py web http {port}'
+health = {{ url = 'http://127.0.0.1:{port}/health', interval = '50ms', timeout = '1s', failures = 5000 }}"
+    ));
+    stack.run("start").ends_with(0);
+    let before = stack.pid("web");
+    stack.write("answer-web", "503");
+    wait_until("a probe fails", || stack.service("web")["health"]["status"] == "slow");
+    assert!(is_alive(before), "by itself that is no reason for a restart");
+    let start = stack.begin("start");
+    wait_until("it is stopped", || !is_alive(before));
+    stack.write("answer-web", "200");
+    start.end().ends_with(0).says("web: running but unhealthy: restarting");
+}
+
+#[test]
 fn in_the_foreground_logs_are_shown_until_an_interrupt_stops_the_services() {
     let stack =
         TestStack::new("[services.web]\ncommand = 'python3 worker.py web say hello'\n[services.bot]\ncommand = 'python3 worker.py bot'");
