@@ -139,7 +139,9 @@ fn gone() -> Error {
 fn failed(error: LaunchError) -> Error {
     let hint = match &error {
         LaunchError::Silent { pid, .. } => Some(format!("if it is stopped, continue it with `kill -CONT {pid}`; its workers keep running")),
-        LaunchError::Unreachable(_) => Some("use the XDG_RUNTIME_DIR it was started with; SIGTERM would end it together with its workers".to_owned()),
+        LaunchError::Unreachable(_) => {
+            Some("use the XDG_RUNTIME_DIR it was started with; SIGTERM would end it together with its workers".to_owned())
+        }
         LaunchError::Io(_) | LaunchError::Failed(_) => None,
     };
     match hint {
