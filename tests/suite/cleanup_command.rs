@@ -191,8 +191,8 @@ fn the_shell_that_it_is_typed_in_survives_even_inside_a_worker() {
 fn what_nothing_proves_is_not_ended_without_a_question() {
     let script = format!("lonely-{}.py", std::process::id());
     let stack = named_apart(WEB, &script);
-    let line = format!("sleep 600; : python3 {script} web pool");
-    let look_alike = stack.start_beside("env", &["-C", "/", "sh", "-c", &line]);
+    let line = format!("import time; time.sleep(600) # python3 {script} web pool");
+    let look_alike = stack.start_beside("env", &["-C", "/", "python3", "-c", &line]);
     stack.run("cleanup-workers --include-unproven").ends_with(2).says("no terminal to ask on").says("hint: look first with --dry-run");
     assert!(is_alive(look_alike));
     let mut terminal = Terminal::devstack(&stack, "cleanup-workers --include-unproven");
