@@ -165,7 +165,6 @@ fn refused(refusal: Refusal) -> Error {
             Error::told(super::exit_code::USAGE)
         }
         Refusal::ShuttingDown => Error::failed("the supervisor is shutting down").hint("try again once it is gone"),
-        Refusal::Internal { detail } => Error::failed(format!("the supervisor failed: {detail}")),
     }
 }
 

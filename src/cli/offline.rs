@@ -5,7 +5,7 @@ use super::style;
 use crate::cleanup::{KnownRun, LedgerFacts};
 use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
 use crate::engine::{Slot, Stack};
-use crate::model::{Pid, ProcId, ServiceName};
+use crate::model::{Pid, ServiceName};
 use crate::supervisor::{Found, load_ledger, view};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{clock, procfs};
@@ -81,12 +81,8 @@ pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> LedgerFacts {
     let guardians = [supervisor, keeper].into_iter().flatten();
     LedgerFacts {
         runs: stack(context).slots().iter().filter_map(known).collect(),
-        guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
-        log_files: context
-            .project
-            .services
-            .values()
-            .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
-            .collect(),
+        guardians: guardians.filter_map(|pid| procfs::id(pid).ok()).collect(),
+        // Whoever looks at the machine reads them at that moment.
+        log_files: Vec::new(),
     }
 }

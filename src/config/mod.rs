@@ -32,7 +32,7 @@ pub use error::Problems;
 pub use read::closest;
 pub use show::show;
 
-use crate::model::{Project, ProjectId};
+use crate::model::{Project, ProjectId, fnv1a};
 use error::Problem;
 use read::Faults;
 use source::Sources;
@@ -90,10 +90,7 @@ fn add_file(path: &Path, sources: &mut Sources, faults: &mut Faults) -> Option<t
 ///
 /// From the path alone, so that a project keeps its supervisor when its name changes or its file cannot be read.
 pub fn project_id(root: &Path) -> ProjectId {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in root.as_os_str().as_bytes() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let hash = fnv1a(root.as_os_str().as_bytes().iter().copied());
     let folder = root.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let word = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let name: String = folder.chars().take(24).map(word).collect();

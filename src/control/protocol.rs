@@ -170,7 +170,4 @@ pub enum Refusal {
         rendered: String,
     },
     ShuttingDown,
-    Internal {
-        detail: String,
-    },
 }

@@ -3,6 +3,7 @@
 //! Knows nothing of files, clocks or the operating system; every other module may use it.
 
 mod exit;
+mod hash;
 mod name;
 mod process;
 pub mod quantity;
@@ -12,6 +13,7 @@ mod spec;
 mod time;
 
 pub use exit::Exit;
+pub use hash::fnv1a;
 pub use name::{InvalidName, ServiceName};
 pub use process::{FileId, InvalidRunId, Observed, Pid, ProcId, RunId};
 pub use reason::{Actor, LastExit, Reason};

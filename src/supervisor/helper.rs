@@ -1,7 +1,7 @@
 //! Commands that devstack runs for a service beside its worker: set-up, probes. They are not workers, and not orphans.
 
 use super::environment::Environment;
-use crate::model::{Exit, Pid, ProcId, RunId, Service};
+use crate::model::{Exit, Pid, RunId, Service};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::{keeper, procfs, spawn};
@@ -62,7 +62,7 @@ impl Helpers {
             detach: false,
         })?;
         let pid = held.pid;
-        let id = ProcId { pid, start_ticks: procfs::start_ticks(pid)? };
+        let id = procfs::id(pid)?;
         let process = PidFd::open(id)?.ok_or_else(|| other(&"it ended at once"))?;
         let pidfd = Readiness::of(&process)?;
         self.running.borrow_mut().insert(pid);

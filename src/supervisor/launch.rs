@@ -5,7 +5,6 @@
 
 use crate::config::Location;
 use crate::control::protocol::Hello;
-use crate::model::ProcId;
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
 use crate::sys::lock::Lock;
 use crate::sys::pidfd::{PidFd, wait_any};
@@ -129,8 +128,8 @@ pub fn pair(connection: &Connection) -> io::Result<Vec<PidFd>> {
         .filter(|pid| procfs::argv(*pid).is_ok_and(|argv| argv.get(1).is_some_and(|word| word == b"supervise")));
     let mut held = Vec::new();
     for pid in [Some(supervisor), keeper].into_iter().flatten() {
-        if let Ok(start_ticks) = procfs::start_ticks(pid) {
-            held.extend(PidFd::open(ProcId { pid, start_ticks })?);
+        if let Ok(id) = procfs::id(pid) {
+            held.extend(PidFd::open(id)?);
         }
     }
     Ok(held)

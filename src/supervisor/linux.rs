@@ -105,7 +105,7 @@ impl LinuxOs {
             self.keeper = None;
         }
         self.household = None;
-        for orphan in self.household().orphans.iter().filter(|stat| stat.is_zombie() && stat.threads <= 1) {
+        for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
             if keeper::reap_child(orphan.pid).is_none()
                 && let Some((_, link)) = &self.keeper
             {
@@ -215,7 +215,7 @@ impl LinuxOs {
             detach: false,
         });
         let held = held.map_err(passing)?;
-        let main = ProcId { pid: held.pid, start_ticks: procfs::start_ticks(held.pid).map_err(passing)? };
+        let main = procfs::id(held.pid).map_err(passing)?;
         let run = self.track(id, service, Some(main));
         run.traits.log = Some(log.id);
         run.log_offset = log.length;

@@ -88,7 +88,7 @@ pub fn members(traits: &Traits, household: &Household) -> Vec<Member> {
 pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Vec<Stat>) {
     let in_tree = traits.main.map(|main| tree(main.pid)).unwrap_or_default();
     let strays = Search::of(traits, household).found.into_values();
-    let strays = strays.filter(|stat| !is_dead(stat) && in_tree.iter().all(|inside| inside.pid != stat.pid)).collect();
+    let strays = strays.filter(|stat| !stat.is_dead() && in_tree.iter().all(|inside| inside.pid != stat.pid)).collect();
     (in_tree, strays)
 }
 
@@ -113,7 +113,7 @@ impl Search {
         let mut search = Self { reader: Reader::default(), found: BTreeMap::new() };
         if let Some(main) = traits.main
             && let Some(stat) = search.stat_of(main)
-            && !is_dead(&stat)
+            && !stat.is_dead()
         {
             search.add_tree(stat);
         }
@@ -183,10 +183,5 @@ fn belongs(reader: &mut Reader, traits: &Traits, stat: &Stat) -> bool {
 
 fn member(reader: &mut Reader, stat: &Stat) -> Member {
     let tracker = reader.argv(stat.pid).is_ok_and(|argv| cleanup::role_of(&argv) == Role::ResourceTracker);
-    Member { proc: ProcId { pid: stat.pid, start_ticks: stat.start_ticks }, tracker, zombie: is_dead(stat) }
-}
-
-/// A main thread that ended while others run shows the same letter as a dead process.
-fn is_dead(stat: &Stat) -> bool {
-    stat.is_zombie() && stat.threads <= 1
+    Member { proc: ProcId { pid: stat.pid, start_ticks: stat.start_ticks }, tracker, zombie: stat.is_dead() }
 }

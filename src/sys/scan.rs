@@ -6,7 +6,7 @@
 use super::clock;
 use super::procfs::{self, Reader, Stat};
 use crate::cleanup::Me;
-use crate::model::{BootTime, Observed, Pid, ProcId};
+use crate::model::{BootTime, FileId, Observed, Pid, ProcId, Project, ServiceName};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -56,6 +56,12 @@ fn with_relatives(all: &[Observed], deserves: &dyn Fn(&Observed) -> bool) -> Vec
     wanted
 }
 
+/// What the log of each service that devstack runs leads to now.
+pub fn log_files(project: &Project) -> Vec<(ServiceName, FileId)> {
+    let ours = project.services.values().filter(|service| !service.external);
+    ours.filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?))).collect()
+}
+
 struct Scan<'a> {
     me: &'a Me,
     reader: Reader,
@@ -69,7 +75,7 @@ impl Scan<'_> {
     fn glance(&mut self, pid: Pid, now: BootTime) -> Option<Observed> {
         let stat = self.reader.stat(pid).ok()?;
         // State `Z` with other threads is a main thread that ended before them: such a process lives.
-        if stat.is_zombie() && stat.threads <= 1 {
+        if stat.is_dead() {
             return None;
         }
         let mut it = from_stat(&stat, now);

@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "fork, exec and descriptors by number")]
 
-use crate::model::Pid;
+use crate::model::{Pid, fnv1a};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CString, OsStr, OsString};
@@ -168,10 +168,7 @@ unsafe fn set_mark(mark: u64) {
 /// Only realtime processes are held to that limit, so it limits nobody; but it is inherited over fork, exec, setsid, a wiped
 /// environment and closed descriptors, and everybody may read it in `/proc/PID/limits`. FNV-1a of what names the run.
 pub fn mark_of(parts: &[&[u8]]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in parts.iter().flat_map(|part| part.iter().chain(&[0])) {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = fnv1a(parts.iter().flat_map(|part| part.iter().copied().chain([0])));
     (1 << 61) | (hash >> 3)
 }
 

@@ -6,7 +6,7 @@ use crate::cleanup::killing::{Killing, Member, Then};
 use crate::cleanup::{Action, Choice, Decision, Interest, Kind, LedgerFacts, Role, plan};
 use crate::model::{BootTime, ProcId, Project};
 use crate::sys::pidfd::{PidFd, allow_many, wait_any};
-use crate::sys::{clock, procfs, scan};
+use crate::sys::{clock, scan};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -159,9 +159,5 @@ impl Victims {
 }
 
 fn with_log_files(project: &Project, ledger: &LedgerFacts) -> LedgerFacts {
-    let mut ledger = ledger.clone();
-    let logs = project.services.values().filter(|service| !service.external);
-    let ids = logs.filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)));
-    ledger.log_files.extend(ids);
-    ledger
+    LedgerFacts { log_files: scan::log_files(project), ..ledger.clone() }
 }

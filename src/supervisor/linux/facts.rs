@@ -2,7 +2,7 @@
 
 use super::LinuxOs;
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
-use crate::model::{ProcId, RunId, ServiceName};
+use crate::model::{RunId, ServiceName};
 use crate::supervisor::run::Run;
 use crate::sys::{procfs, scan};
 use std::io;
@@ -39,13 +39,8 @@ impl LinuxOs {
         };
         LedgerFacts {
             runs: self.runs.iter().filter_map(known).collect(),
-            guardians: guardians.filter_map(|pid| Some(ProcId { pid, start_ticks: procfs::start_ticks(pid).ok()? })).collect(),
-            log_files: self
-                .project
-                .services
-                .values()
-                .filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?)))
-                .collect(),
+            guardians: guardians.filter_map(|pid| procfs::id(pid).ok()).collect(),
+            log_files: scan::log_files(&self.project),
         }
     }
 }

@@ -9,7 +9,7 @@ mod stat;
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
 
-use crate::model::{BootTime, FileId, Pid};
+use crate::model::{BootTime, FileId, Pid, ProcId};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::{self, Write};
@@ -217,6 +217,14 @@ pub fn start_ticks(pid: Pid) -> io::Result<u64> {
 /// When the process is gone.
 pub fn argv(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
     Reader::default().argv(pid)
+}
+
+/// Who has this number now.
+///
+/// # Errors
+/// When nobody has.
+pub fn id(pid: Pid) -> io::Result<ProcId> {
+    Ok(ProcId { pid, start_ticks: start_ticks(pid)? })
 }
 
 /// The children of all its threads: a child forked by a thread is missing from the main thread's list.

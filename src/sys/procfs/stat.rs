@@ -52,6 +52,11 @@ impl Stat {
         self.pgid == 0 && self.sid == 0 && (self.pid == 2 || self.ppid == 2)
     }
 
+    /// Ended, reaped or not. A main thread that ended while others run shows the same letter as a dead process.
+    pub fn is_dead(&self) -> bool {
+        self.is_zombie() && self.threads <= 1
+    }
+
     pub fn rss_bytes(&self) -> u64 {
         self.rss_pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
     }
