@@ -7,7 +7,7 @@
 use super::argv::{Candidate, Pattern, PoolPart, could_be_python, is_python, pool_part};
 use super::table::{Table, is_devstack, lies_in};
 use super::{KnownRun, LedgerFacts, Me};
-use crate::model::{FileId, Observed, Project, RunId, Service, ServiceName};
+use crate::model::{FileId, Mark, Observed, Project, RunId, Service, ServiceName};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -15,6 +15,8 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
+    /// In the group that the kernel keeps for a run of ours.
+    Cgroup,
     /// A child of our supervisor or keeper.
     Child,
     /// Leader of a run in the ledger, or seen below it while it lived.
@@ -23,6 +25,8 @@ pub enum Evidence {
     LogFile,
     /// `DEVSTACK_RUN` in its environment names our project and a service of it.
     Cookie,
+    /// It inherited the mark of a run of this project, which survives every disguise.
+    Mark,
     /// In the session or process group of a recorded run that another proven member keeps from being recycled.
     Session,
     /// Stands in the project, and its arguments are the service's `match`.
@@ -36,10 +40,12 @@ pub enum Evidence {
 impl Evidence {
     pub fn word(self) -> &'static str {
         match self {
+            Self::Cgroup => "cgroup",
             Self::Child => "child",
             Self::Recorded => "recorded",
             Self::LogFile => "log_file",
             Self::Cookie => "cookie",
+            Self::Mark => "mark",
             Self::Session => "session",
             Self::Match => "match",
             Self::PoolOfDeadWorker => "pool_of_dead_worker",
@@ -113,10 +119,13 @@ impl<'a> Witness<'a> {
         }
         let it = &self.table.processes[index];
         let mut proof = Proof::default();
+        if let Some((service, run)) = &it.run_group {
+            proof.add(Evidence::Cgroup, Some(service), Some(*run));
+        }
         if self.ledger.guardians.iter().any(|guardian| guardian.pid == it.ppid && guardian.start_ticks <= it.id.start_ticks) {
             proof.evidence.push(Evidence::Child);
         }
-        if let Some(run) = self.ledger.runs.iter().find(|run| run.leader == it.id || run.recorded.contains(&it.id)) {
+        if let Some(run) = self.ledger.runs.iter().find(|run| run.is_led_by(it.id) || run.recorded.contains(&it.id)) {
             proof.add(Evidence::Recorded, Some(&run.service), Some(run.run));
         }
         if let Some(service) = self.log_of(it) {
@@ -124,6 +133,10 @@ impl<'a> Witness<'a> {
         }
         if let Some((service, run)) = self.cookie_of(it) {
             proof.add(Evidence::Cookie, Some(service), Some(run));
+        }
+        if let Some(mark) = it.mark.filter(|mark| mark.is_of_project(self.root())) {
+            let known = self.ledger.runs.iter().find(|run| Mark::of(self.root(), run.run) == mark);
+            proof.add(Evidence::Mark, known.map(|run| &run.service), known.map(|run| run.run));
         }
         if self.stands_here(it) {
             if let Some(service) = self.copy_of(it) {
@@ -133,6 +146,10 @@ impl<'a> Witness<'a> {
             }
         }
         (!proof.evidence.is_empty()).then_some(proof)
+    }
+
+    fn root(&self) -> &[u8] {
+        self.project.root.as_os_str().as_encoded_bytes()
     }
 
     fn log_of(&self, it: &Observed) -> Option<&ServiceName> {
@@ -172,9 +189,7 @@ impl<'a> Witness<'a> {
     /// The numbers of a recorded leader say something only while a member that is proven otherwise holds them.
     fn add_sessions(&self, proofs: &mut [Option<Proof>]) {
         for run in &self.ledger.runs {
-            let inside =
-                |it: &Observed| (it.sid == run.leader.pid || it.pgid == run.leader.pid) && it.id.start_ticks >= run.leader.start_ticks;
-            let members: Vec<usize> = (0..proofs.len()).filter(|&index| inside(&self.table.processes[index])).collect();
+            let members: Vec<usize> = (0..proofs.len()).filter(|&index| run.is_around(&self.table.processes[index])).collect();
             let has_run = |proof: &Option<Proof>| proof.as_ref().and_then(|proof| proof.run);
             if !members.iter().any(|&index| has_run(&proofs[index]) == Some(run.run)) {
                 continue;
@@ -249,25 +264,27 @@ impl Proof {
 
 /// Tells, from what is cheap to read of every process, which of them deserve a closer look.
 pub struct Interest<'a> {
+    root: Vec<u8>,
     ledger: &'a LedgerFacts,
     patterns: Vec<(&'a Service, Pattern<'a>)>,
 }
 
 impl<'a> Interest<'a> {
     pub fn new(project: &'a Project, ledger: &'a LedgerFacts) -> Self {
-        Self { ledger, patterns: patterns_of(project) }
+        Self { root: project.root.as_os_str().as_encoded_bytes().to_vec(), ledger, patterns: patterns_of(project) }
     }
 
-    /// Wants ids, arguments, cookie and outputs. Whatever is false here is neither proven by itself nor a look-alike.
+    /// Wants ids, arguments, cookie, mark and outputs. Whatever is false here is neither proven by itself nor a look-alike.
     pub fn is_worth_a_look(&self, it: &Observed) -> bool {
-        let of_run = |run: &KnownRun| run.leader.pid == it.sid || run.leader.pid == it.pgid || run.recorded.contains(&it.id);
+        let of_run = |run: &KnownRun| run.is_led_by(it.id) || run.is_around(it) || run.recorded.contains(&it.id);
         let logs = || {
             let of_runs = self.ledger.runs.iter().filter_map(|run| run.log_file.as_ref());
             self.ledger.log_files.iter().map(|(_, file)| file).chain(of_runs)
         };
         it.cookie.is_some()
+            || it.mark.is_some_and(|mark| mark.is_of_project(&self.root))
             || it.outputs.iter().flatten().any(|output| logs().any(|log| log == output))
-            || self.ledger.runs.iter().any(|run| run.leader == it.id || of_run(run))
+            || self.ledger.runs.iter().any(of_run)
             || self.ledger.guardians.iter().any(|guardian| guardian.pid == it.ppid)
             || could_be_python(&it.argv)
             || self.patterns.iter().any(|(_, pattern)| pattern.could_be(&it.argv))

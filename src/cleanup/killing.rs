@@ -25,6 +25,8 @@ pub struct Member {
 pub struct Next {
     /// In this order.
     pub signals: Vec<(ProcId, Signal)>,
+    /// Where the kernel can hold the whole set still, it does so until a step says otherwise: a scan then misses nobody.
+    pub hold: bool,
     pub then: Then,
 }
 
@@ -82,7 +84,7 @@ impl Killing {
         let workers: Vec<ProcId> = alive().filter(|member| !member.tracker).map(|member| member.proc).collect();
         let trackers: Vec<ProcId> = alive().filter(|member| member.tracker).map(|member| member.proc).collect();
         if workers.is_empty() && trackers.is_empty() {
-            return Next { signals: Vec::new(), then: Then::Empty };
+            return Next { signals: Vec::new(), hold: false, then: Then::Empty };
         }
         if now >= self.give_up_at {
             return self.give_up(workers, trackers);
@@ -114,18 +116,19 @@ impl Killing {
             signals.extend([(proc, Signal::TERM), (proc, Signal::CONT)]);
         }
         self.note(&signals);
-        Next { signals, then: Then::Wait { until, on: workers } }
+        Next { signals, hold: false, then: Then::Wait { until, on: workers } }
     }
 
     /// Stops whatever is new until a scan finds nothing new, then kills all of it: a stopped process cannot fork.
     fn freeze_and_kill(&mut self, now: BootTime, workers: Vec<ProcId>) -> Next {
         let fresh: Vec<ProcId> = workers.iter().copied().filter(|proc| self.frozen.insert(*proc)).collect();
         if !fresh.is_empty() {
-            return Next { signals: fresh.into_iter().map(|proc| (proc, Signal::STOP)).collect(), then: Then::Rescan };
+            let signals = fresh.into_iter().map(|proc| (proc, Signal::STOP)).collect();
+            return Next { signals, hold: true, then: Then::Rescan };
         }
         let signals = self.kills(&workers);
         debug_assert!(now < self.give_up_at, "giving up comes first");
-        Next { signals, then: Then::Wait { until: self.give_up_at, on: workers } }
+        Next { signals, hold: false, then: Then::Wait { until: self.give_up_at, on: workers } }
     }
 
     fn end_trackers(&mut self, now: BootTime, trackers: Vec<ProcId>) -> Next {
@@ -134,18 +137,18 @@ impl Killing {
             self.phase = Phase::Trackers { until };
             // A stopped one would never see the end of its pipe.
             let signals = trackers.iter().map(|&proc| (proc, Signal::CONT)).collect();
-            return Next { signals, then: Then::Wait { until, on: trackers } };
+            return Next { signals, hold: false, then: Then::Wait { until, on: trackers } };
         };
         if now < until {
-            return Next { signals: Vec::new(), then: Then::Wait { until, on: trackers } };
+            return Next { signals: Vec::new(), hold: false, then: Then::Wait { until, on: trackers } };
         }
-        Next { signals: self.kills(&trackers), then: Then::Wait { until: self.give_up_at, on: trackers } }
+        Next { signals: self.kills(&trackers), hold: false, then: Then::Wait { until: self.give_up_at, on: trackers } }
     }
 
     /// The deadline passed: what was never killed gets its SIGKILL, and everything left is named.
     fn give_up(&mut self, workers: Vec<ProcId>, trackers: Vec<ProcId>) -> Next {
         let signals = if workers.is_empty() { self.kills(&trackers) } else { self.kills(&workers) };
-        Next { signals, then: Then::Stuck([workers, trackers].concat()) }
+        Next { signals, hold: false, then: Then::Stuck([workers, trackers].concat()) }
     }
 
     fn kills(&mut self, procs: &[ProcId]) -> Vec<(ProcId, Signal)> {

@@ -16,7 +16,7 @@ pub use decision::{Action, Choice, Decision, Kind, Role};
 pub use evidence::{Evidence, Interest};
 pub use plan::{for_start, plan};
 
-use crate::model::{FileId, Pid, ProcId, RunId, ServiceName};
+use crate::model::{FileId, Observed, Pid, ProcId, RunId, ServiceName};
 use std::path::PathBuf;
 
 /// One run as the ledger tells it, living or ended.
@@ -24,12 +24,24 @@ use std::path::PathBuf;
 pub struct KnownRun {
     pub service: ServiceName,
     pub run: RunId,
-    pub leader: ProcId,
+    /// `None` while only its set-up commands run.
+    pub leader: Option<ProcId>,
     /// devstack counts it as running, whether or not a supervisor is up at this moment to watch it.
     pub alive_managed: bool,
     /// Processes seen below the leader while it lived.
     pub recorded: Vec<ProcId>,
     pub log_file: Option<FileId>,
+}
+
+impl KnownRun {
+    pub fn is_led_by(&self, it: ProcId) -> bool {
+        self.leader == Some(it)
+    }
+
+    /// In the leader's session or process group, and not older than the leader.
+    pub fn is_around(&self, it: &Observed) -> bool {
+        self.leader.is_some_and(|leader| (it.sid == leader.pid || it.pgid == leader.pid) && it.id.start_ticks >= leader.start_ticks)
+    }
 }
 
 /// What devstack's own records say.

@@ -114,12 +114,19 @@ impl Planner<'_> {
         // Without a run's name, only time tells: what started after the living leader may be its own.
         let by_log = proof.run.is_none() && proof.has(Evidence::LogFile) && !proof.has(Evidence::Match);
         let living = |run: &&super::KnownRun| run.alive_managed && Some(&run.service) == proof.service.as_ref();
-        let run = self.witness.ledger.runs.iter().find(living).filter(|run| by_log && run.leader.start_ticks <= it.id.start_ticks)?;
+        let run = self
+            .witness
+            .ledger
+            .runs
+            .iter()
+            .find(living)
+            .filter(|run| by_log && run.leader.is_some_and(|leader| leader.start_ticks <= it.id.start_ticks))?;
         Some(format!("writes to the log of the living run {} of `{}`", run.run, run.service))
     }
 
     fn whose_worker_is_gone(&self, it: &Observed, proof: &Proof) -> String {
-        let recorded = proof.known_run(self.witness.ledger).map(|run| run.leader.pid).filter(|&pid| pid != it.id.pid);
+        let recorded =
+            proof.known_run(self.witness.ledger).and_then(|run| run.leader).map(|leader| leader.pid).filter(|&pid| pid != it.id.pid);
         // A pool stays in the group of the worker that made it.
         let of_group = (it.pgid > 1 && it.pgid != it.id.pid && !self.witness.table.contains_pid(it.pgid)).then_some(it.pgid);
         match recorded.or(of_group) {
@@ -139,7 +146,7 @@ impl Planner<'_> {
             Some(PoolPart::Forkserver) => return Role::Forkserver,
             None => {}
         }
-        if self.witness.ledger.runs.iter().any(|run| run.leader == it.id) {
+        if self.witness.ledger.runs.iter().any(|run| run.is_led_by(it.id)) {
             return Role::Main;
         }
         if self.witness.copy_of(it).is_none() {

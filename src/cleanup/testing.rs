@@ -75,7 +75,7 @@ pub fn mtproto_log() -> (ServiceName, FileId) {
 pub fn known(run: &str, leader: Pid, alive_managed: bool) -> KnownRun {
     let leader = ProcId { pid: leader, start_ticks: u64::try_from(leader).expect("a pid") * 100 };
     let run = run.parse().expect("a run id");
-    KnownRun { service: name("mtproto"), run, leader, alive_managed, recorded: Vec::new(), log_file: None }
+    KnownRun { service: name("mtproto"), run, leader: Some(leader), alive_managed, recorded: Vec::new(), log_file: None }
 }
 
 /// Ours by user and namespace, an hour old, adopted by pid 1, its own group, standing in the project; higher pids started later.
@@ -95,6 +95,8 @@ pub fn a_python(pid: Pid, line: &str) -> Observed {
         cwd: Some(PathBuf::from(ROOT)),
         home: Some(PathBuf::from(ROOT)),
         cookie: None,
+        mark: None,
+        run_group: None,
         root: None,
         outputs: [None, None],
         age: Duration::from_secs(3600),
@@ -144,6 +146,14 @@ impl Observed {
 
     pub fn home_is(self, home: &str) -> Self {
         Self { home: Some(PathBuf::from(home)), ..self }
+    }
+
+    pub fn with_mark(self, run: &str) -> Self {
+        Self { mark: Some(Mark::of(ROOT.as_bytes(), run.parse().expect("a run id"))), ..self }
+    }
+
+    pub fn in_the_group_of(self, service: &str, run: &str) -> Self {
+        Self { run_group: Some((name(service), run.parse().expect("a run id"))), ..self }
     }
 
     pub fn with_cookie(self, cookie: &str) -> Self {

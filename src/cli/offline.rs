@@ -70,7 +70,7 @@ pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> LedgerFacts {
         Some(KnownRun {
             service: name.clone(),
             run: slot.state.run()?,
-            leader: slot.process.as_ref()?.main,
+            leader: slot.process.as_ref().map(|process| process.main),
             // What a living supervisor holds is its own to end, even while a dead worker's pool is being swept.
             alive_managed: supervisor.is_some() || is_alive(slot),
             recorded: Vec::new(),

@@ -1,4 +1,5 @@
 use super::{Snapshot, StartMode};
+use crate::engine::Swept;
 use crate::model::{Exit, Pid, RunId, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,10 @@ pub enum Step {
         pid: Pid,
         command: String,
         why: String,
+    },
+    /// What outlived the worker, or had left its tree, was ended with it.
+    Swept {
+        processes: Vec<Swept>,
     },
     Starting {
         pid: Option<Pid>,

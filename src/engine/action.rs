@@ -1,5 +1,6 @@
 use super::Cause;
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
+use serde::{Deserialize, Serialize};
 
 /// What the shell is to do for one service. What concerns a run names it, and its outcome comes back as a report of that run.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,15 @@ pub enum Act {
     Announce(Notice),
 }
 
+/// A process that was ended with its run although the main process no longer held it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    pub pid: Pid,
+    pub command: String,
+    /// What proved that it was of the run.
+    pub evidence: String,
+}
+
 /// What a person, the journal or a waiting command is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -68,6 +78,8 @@ pub enum Notice {
         command: String,
         why: String,
     },
+    /// What outlived the main process, or had left its tree, was ended with the run.
+    Swept(Vec<Swept>),
     Starting {
         run: RunId,
         main: ProcId,

@@ -17,7 +17,7 @@ mod state;
 #[cfg(test)]
 mod properties;
 
-pub use action::{Act, Action, Notice};
+pub use action::{Act, Action, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Spawned, StartMode};
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError};
 pub use limits::{Monitor, Sample, Verdict};

@@ -4,6 +4,7 @@
 
 mod exit;
 mod hash;
+mod mark;
 mod name;
 mod process;
 pub mod quantity;
@@ -14,6 +15,7 @@ mod time;
 
 pub use exit::Exit;
 pub use hash::fnv1a;
+pub use mark::{COOKIE, MAIN_PID, Mark, ROOT};
 pub use name::{InvalidName, ServiceName};
 pub use process::{FileId, InvalidRunId, Observed, Pid, ProcId, RunId};
 pub use reason::{Actor, LastExit, Reason};

@@ -1,3 +1,4 @@
+use super::{Mark, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -47,6 +48,10 @@ pub struct Observed {
     pub cookie: Option<String>,
     /// `DEVSTACK_ROOT` of its environment: the root of the project that started it.
     pub root: Option<PathBuf>,
+    /// Inherited from the main process of a run; looked for where a process does not share the session of its parent.
+    pub mark: Option<Mark>,
+    /// The run of this project in whose group the kernel has it.
+    pub run_group: Option<(ServiceName, RunId)>,
     /// What its descriptors 1 and 2 are open on.
     pub outputs: [Option<FileId>; 2],
     pub age: Duration,

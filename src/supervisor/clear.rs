@@ -3,7 +3,7 @@
 use crate::cleanup::killing::{Killing, Member, Then};
 use crate::cleanup::{Decision, Kind, Role};
 use crate::engine::{Cause, CauseKind};
-use crate::model::{ProcId, Service, ServiceName};
+use crate::model::{Pid, ProcId, Service, ServiceName};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::{clock, procfs};
@@ -101,15 +101,14 @@ impl Clearing {
                 (format!("port {port} is taken by a process of user {}", holder.uid), "see `ss -ltnp` as that user or as root".to_owned())
             }
             Some(pid) => {
-                let argv = procfs::argv(pid).unwrap_or_default();
-                let command = argv.iter().map(|argument| String::from_utf8_lossy(argument)).collect::<Vec<_>>().join(" ");
+                let command = command_line(pid);
                 let since = procfs::start_ticks(pid).map(|ticks| age(procfs::age(ticks))).unwrap_or_default();
                 let whose = match self.ours.get(&pid) {
                     Some(service) => format!("it is service `{service}` of this project"),
                     None => format!("it belongs to user {} and is not of this project as far as can be proven", holder.uid),
                 };
                 let hint = format!("end it with `kill {pid}` if you know what it is, or choose another port");
-                (format!("port {port} is taken by pid {pid} (`{}`), for {since}; {whose}", shorten(&command)), hint)
+                (format!("port {port} is taken by pid {pid} (`{command}`), for {since}; {whose}"), hint)
             }
         };
         Cause::new(CauseKind::PortTaken, message, Some(hint))
@@ -133,6 +132,12 @@ pub async fn wait_for_one(on: &[ProcId], patience: Duration) {
 
 pub fn command_of(decision: &Decision) -> String {
     shorten(&decision.process.command())
+}
+
+/// Of a living process, by its number.
+pub fn command_line(pid: Pid) -> String {
+    let argv = procfs::argv(pid).unwrap_or_default();
+    shorten(&argv.iter().map(|argument| String::from_utf8_lossy(argument)).collect::<Vec<_>>().join(" "))
 }
 
 fn shorten(command: &str) -> String {

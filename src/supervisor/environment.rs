@@ -2,8 +2,8 @@
 
 use crate::config;
 use crate::engine::{Cause, CauseKind};
-use crate::model::{Project, RunId, Service};
-use crate::sys::spawn;
+use crate::model::{COOKIE, MAIN_PID, Mark, Project, ROOT, RunId, Service};
+use crate::sys::{cgroup, spawn};
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -23,14 +23,14 @@ pub struct Prepared {
     pub env: Vec<(OsString, OsString)>,
 }
 
-/// Which run a process belongs to: `project/service/run`.
-const COOKIE: &str = "DEVSTACK_RUN";
-/// The project's root, so that two checkouts of one project are told apart.
-const ROOT: &str = "DEVSTACK_ROOT";
+/// What a devstack that was started inside a worker must not hand on.
+pub fn is_ours(key: &OsStr) -> bool {
+    [COOKIE, ROOT, MAIN_PID].iter().any(|name| key == *name)
+}
 
 impl Environment {
     pub fn new(project: &Project, base: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let base = base.filter(|(key, _)| key != COOKIE && key != ROOT).collect();
+        let base = base.filter(|(key, _)| !is_ours(key)).collect();
         Self { project_name: project.name.clone(), root: project.root.clone(), base, broken: RefCell::default() }
     }
 
@@ -39,8 +39,12 @@ impl Environment {
     }
 
     /// What every process of a run inherits, whatever it does.
-    pub fn mark(&self, service: &Service, run: RunId) -> u64 {
-        spawn::mark_of(&[self.root.as_os_str().as_encoded_bytes(), self.cookie(service, run).as_bytes()])
+    pub fn mark(&self, run: RunId) -> Mark {
+        Mark::of(self.root.as_os_str().as_encoded_bytes(), run)
+    }
+
+    pub fn may_use_groups(&self) -> bool {
+        self.base.iter().all(|(key, _)| key != cgroup::OFF)
     }
 
     /// Whether the configuration can be relied on; the problems if not.

@@ -58,7 +58,9 @@ impl Helpers {
             cwd: &service.cwd,
             output: output.as_fd(),
             inherit: &[],
-            mark: run.map(|run| self.environment.mark(service, run)),
+            mark: run.map(|run| self.environment.mark(run)),
+            own_pid: None,
+            group: None,
             detach: false,
         })?;
         let pid = held.pid;

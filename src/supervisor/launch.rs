@@ -3,6 +3,7 @@
 //! Guards that there is one pair a project whoever starts one at the same moment: a short lock orders those who start, a long
 //! one lives as long as the pair. Nothing polls: the socket listens before the keeper exists, and readiness is a pipe's end.
 
+use super::environment::is_ours;
 use crate::config::Location;
 use crate::control::protocol::Hello;
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
@@ -157,8 +158,7 @@ fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>
     let program = std::env::current_exe()?;
     let argv =
         ["devstack".into(), "supervise".into(), location.config_file.clone().into_os_string(), location.root.clone().into_os_string()];
-    let foreign = |key: &std::ffi::OsString| key != "DEVSTACK_RUN" && key != "DEVSTACK_ROOT";
-    let env: Vec<_> = std::env::vars_os().filter(|(key, _)| foreign(key)).collect();
+    let env: Vec<_> = std::env::vars_os().filter(|(key, _)| !is_ours(key)).collect();
     let held = spawn::held(&spawn::Launch {
         program: &program,
         argv: &argv,
@@ -167,6 +167,8 @@ fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>
         output: log.as_fd(),
         inherit: &inherit,
         mark: None,
+        own_pid: None,
+        group: None,
         detach: true,
     })?;
     let pid = held.pid;

@@ -1,6 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
 mod facts;
+mod sweep;
 
 use super::clear::{self, Clearing};
 use super::environment::Environment;
@@ -11,9 +12,10 @@ use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::{prepare, ready, watch};
 use crate::cleanup::Decision;
-use crate::cleanup::killing::{Killing, Then};
+use crate::cleanup::killing::Killing;
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::sys::cgroup::{Group, Groups};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
@@ -24,7 +26,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub struct LinuxOs {
     pub project: Arc<Project>,
@@ -43,13 +44,8 @@ pub struct LinuxOs {
     /// Looks that serve everything that happens at the same moment.
     in_the_way: Option<Vec<Decision>>,
     household: Option<Rc<Household>>,
+    groups: Option<Groups>,
 }
-
-/// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
-const SECOND_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is stuck is looked at again at least this often.
-const LONG: Duration = Duration::from_secs(3600);
 
 impl LinuxOs {
     pub fn new(
@@ -62,6 +58,7 @@ impl LinuxOs {
     ) -> Self {
         let helpers = Helpers::new(environment.clone());
         let prober = Prober::new(helpers.clone(), clock::both);
+        let groups = Groups::of(&project.id).filter(|_| environment.may_use_groups());
         Self {
             project,
             folders,
@@ -76,6 +73,7 @@ impl LinuxOs {
             notices: Vec::new(),
             in_the_way: None,
             household: None,
+            groups,
         }
     }
 
@@ -114,6 +112,11 @@ impl LinuxOs {
         }
     }
 
+    /// Nothing runs any more, and nothing will.
+    pub fn leave(&self) {
+        self.groups.iter().for_each(Groups::remove);
+    }
+
     /// Time has passed: what was seen may no longer be so.
     pub fn forget_looks(&mut self) {
         self.in_the_way = None;
@@ -131,57 +134,17 @@ impl LinuxOs {
         known.insert(own);
         known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
         let parents = [Some(own), keeper].into_iter().flatten().collect();
-        let household = Rc::new(Household::look(parents, known, self.runs.len() == 1, &self.project.root));
+        let household = Rc::new(Household::look(parents, known, &self.project.root));
         self.household = Some(household.clone());
         household
-    }
-
-    /// One more step of emptying a run's set.
-    pub fn advance_sweep(&mut self, id: RunId) {
-        loop {
-            let household = self.household();
-            let Some(run) = self.runs.get_mut(&id) else { return };
-            let Some(sweep) = &mut run.sweep else { return };
-            let members = set::members(&run.traits, &household);
-            let next = sweep.next(clock::now(), &members);
-            for (proc, signal) in next.signals {
-                // A process of another user stays; it is named at the end.
-                if let Ok(Some(process)) = PidFd::open(proc) {
-                    let _ = process.signal(signal);
-                }
-            }
-            let (on, until) = match next.then {
-                Then::Rescan => {
-                    self.household = None;
-                    continue;
-                }
-                Then::Empty => {
-                    run.sweep = None;
-                    return self.due.push(Event::Report(run.service.name.clone(), id, Report::SetEmpty));
-                }
-                Then::Wait { until, on } => (on, Some(until)),
-                Then::Stuck(left) => {
-                    let survivors = left.iter().map(|proc| (proc.pid, procfs::what_it_does(proc.pid))).collect();
-                    self.due.push(Event::Report(run.service.name.clone(), id, Report::Survivors(survivors)));
-                    *sweep = Killing::new(None, clock::now().after(SECOND_PATIENCE));
-                    (left, None)
-                }
-            };
-            let (inbox, patience) = (self.inbox.clone(), until.map_or(LONG, |until| until.since(clock::now())));
-            let task = tokio::task::spawn_local(async move {
-                clear::wait_for_one(&on, patience).await;
-                let _ = inbox.send(Message::SweepDue(id)).await;
-            });
-            return run.keep(task.abort_handle());
-        }
     }
 
     fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {
         let log = procfs::file_id(&service.log_file);
         let cookie = self.environment.cookie(service, id);
         let root = self.project.root.clone();
-        let mark = self.environment.mark(service, id);
-        let traits = Traits { main, cookie, root, mark, log, recorded: std::collections::BTreeSet::new(), stranger: false };
+        let mark = self.environment.mark(id);
+        let traits = Traits { main, cookie, root, mark, log, recorded: std::collections::BTreeSet::new(), stranger: false, group: None };
         self.runs.entry(id).or_insert_with(|| Run::new(service.clone(), traits))
     }
 
@@ -204,6 +167,7 @@ impl LinuxOs {
         let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
+        let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
         let held = spawn::held(&spawn::Launch {
             program: &launch.program,
             argv: &launch.argv,
@@ -211,13 +175,15 @@ impl LinuxOs {
             cwd: &service.cwd,
             output: log.file.as_fd(),
             inherit: &[],
-            mark: Some(self.environment.mark(service, id)),
+            mark: Some(self.environment.mark(id)),
+            own_pid: Some(MAIN_PID),
+            group: group.as_ref(),
             detach: false,
         });
         let held = held.map_err(passing)?;
         let main = procfs::id(held.pid).map_err(passing)?;
         let run = self.track(id, service, Some(main));
-        run.traits.log = Some(log.id);
+        (run.traits.log, run.traits.group) = (Some(log.id), group);
         run.log_offset = log.length;
         run.held = Some(held);
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
@@ -315,8 +281,11 @@ impl Os for LinuxOs {
                 return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
             }
         };
+        let project = self.project.id.clone();
         if let Some(run) = self.runs.get_mut(&id) {
             run.traits.stranger = !household.is_parent(stat.ppid);
+            run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
+            run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);
             run.traits.record(&set::tree(main.pid));
         }
         match PidFd::open(main) {
@@ -337,7 +306,7 @@ impl Os for LinuxOs {
     fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
         let household = self.household();
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let members = set::members(&run.traits, &household);
+        let members = set::members(&set::belongings(&run.traits, &household));
         run.traits.recorded.extend(members.iter().map(|member| member.proc));
         let main = run.main();
         let everyone = service.kill_mode == KillMode::ControlGroup;
@@ -374,6 +343,9 @@ impl Os for LinuxOs {
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        if let Some(group) = &run.traits.group {
+            group.remove();
+        }
         let Some(main) = run.main() else { return };
         // Dropping the gate first: a child that was never released ends by it.
         drop(run);

@@ -56,7 +56,9 @@ impl SetUp {
         let _ = self.inbox.send(Message::Notice(service.name.clone(), notice)).await;
         let failed = |message: String| Cause::new(CauseKind::SetupFailed, message, Some(format!("see `devstack logs {}`", service.name)));
         let log = worker_log::open(&self.root, &service.log_file).map_err(|error| failed(format!("its log cannot be opened: {error}")))?;
-        match self.helpers.run(service, Some(self.run), command, log.file).await {
+        // What brings up an external service may leave it behind as a daemon, which is not ours to end.
+        let run = (!service.external).then_some(self.run);
+        match self.helpers.run(service, run, command, log.file).await {
             Ok(exit) if exit.is_success() => Ok(()),
             Ok(exit) => Err(failed(format!("its set-up command `{}` failed: {exit}", command.join(" ")))),
             Err(error) => Err(failed(format!("its set-up command `{}` could not be run: {error}", command.join(" ")))),

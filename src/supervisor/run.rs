@@ -1,6 +1,6 @@
 use super::set::Traits;
 use crate::cleanup::killing::Killing;
-use crate::engine::Report;
+use crate::engine::{Report, Swept};
 use crate::model::{ProcId, RunId, Service, ServiceName};
 use crate::sys::readiness::Readiness;
 use crate::sys::spawn::Held;
@@ -18,6 +18,8 @@ pub struct Run {
     pub held: Option<Held>,
     pub log_offset: u64,
     pub sweep: Option<Killing>,
+    /// What the sweep has ended so far that the main process no longer held.
+    pub swept: Vec<Swept>,
     tasks: Vec<AbortHandle>,
     /// For the share of a core: CPU seconds of the tree, and when they were read.
     pub sampled: Option<(f64, crate::model::BootTime)>,
@@ -25,7 +27,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(service: Arc<Service>, traits: Traits) -> Self {
-        Self { service, traits, pidfd: None, held: None, log_offset: 0, sweep: None, tasks: Vec::new(), sampled: None }
+        Self { service, traits, pidfd: None, held: None, log_offset: 0, sweep: None, swept: Vec::new(), tasks: Vec::new(), sampled: None }
     }
 
     pub fn main(&self) -> Option<ProcId> {

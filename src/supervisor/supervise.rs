@@ -12,7 +12,7 @@ use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{Os, procfs, socket, spawn};
+use crate::sys::{Os, cgroup, procfs, socket, spawn};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -48,6 +48,7 @@ pub fn keep_supervised(location: Location) -> u8 {
     };
     let inherited = Inherited { location, listener, lock };
     spawn::forget_mark();
+    cgroup::leave_run();
     let keeper_pid = std::process::id().cast_signed();
     // Whoever launched the pair waits for the end of `ready`.
     let result = keeper::keep(Some(ready), |link, ready| match supervise(&inherited, keeper_pid, link, ready) {
@@ -180,6 +181,7 @@ impl Supervisor {
     /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
     async fn leave(&mut self) -> io::Result<()> {
         self.requests.farewell().await;
+        self.driver.os().leave();
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
     }

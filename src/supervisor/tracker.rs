@@ -133,6 +133,7 @@ fn step(notice: &Notice) -> Option<Step> {
         Notice::SettingUp { command } => Step::SettingUp { command: command.clone() },
         Notice::WaitingFor(services) => Step::WaitingFor { services: services.clone() },
         Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
+        Notice::Swept(processes) => Step::Swept { processes: processes.clone() },
         Notice::Starting { main, .. } => Step::Starting { pid: Some(main.pid) },
         Notice::Stopping { why: Reason::Unhealthy, .. } => Step::Replacing { reason: Reason::Unhealthy.word().to_owned() },
         Notice::Stopping { .. } => Step::Stopping,

@@ -3,10 +3,10 @@
 //! Decides nothing. Reads no more of another user's process than its place in the tree: it is out of reach anyway. A process
 //! that ends meanwhile is left out.
 
-use super::clock;
 use super::procfs::{self, Reader, Stat};
+use super::{cgroup, clock};
 use crate::cleanup::Me;
-use crate::model::{BootTime, FileId, Observed, Pid, ProcId, Project, ServiceName};
+use crate::model::{BootTime, COOKIE, FileId, Observed, Pid, ProcId, Project, ProjectId, ROOT, ServiceName};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
@@ -29,10 +29,11 @@ pub fn me() -> io::Result<Me> {
 ///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn processes(me: &Me, deserves: &dyn Fn(&Observed) -> bool) -> io::Result<Vec<Observed>> {
-    let mut scan = Scan { me, reader: Reader::default(), namespace: procfs::pid_namespace(me.pid).ok(), homes: HashMap::new() };
+pub fn processes(me: &Me, project: &ProjectId, deserves: &dyn Fn(&Observed) -> bool) -> io::Result<Vec<Observed>> {
+    let mut scan = Scan { me, project, reader: Reader::default(), namespace: procfs::pid_namespace(me.pid).ok(), homes: HashMap::new() };
     let now = clock::now();
     let mut all: Vec<Observed> = procfs::pids()?.into_iter().filter_map(|pid| scan.glance(pid, now)).collect();
+    scan.read_marks(&mut all);
     let deserving = with_relatives(&all, deserves);
     let mut index = 0;
     // What vanished or changed hands under a closer look is left out.
@@ -64,6 +65,7 @@ pub fn log_files(project: &Project) -> Vec<(ServiceName, FileId)> {
 
 struct Scan<'a> {
     me: &'a Me,
+    project: &'a ProjectId,
     reader: Reader,
     namespace: Option<u64>,
     /// Many processes stand in few folders.
@@ -84,12 +86,21 @@ impl Scan<'_> {
         }
         it.argv = self.reader.argv(pid).unwrap_or_default();
         // Refused, for another user's.
-        if let Ok([cookie, root]) = self.reader.environ(pid, [b"DEVSTACK_RUN", b"DEVSTACK_ROOT"]) {
+        if let Ok([cookie, root]) = self.reader.environ(pid, [COOKIE.as_bytes(), ROOT.as_bytes()]) {
             it.cookie = cookie.and_then(|cookie| String::from_utf8(cookie).ok());
             it.root = root.filter(|root| !root.is_empty()).map(|root| PathBuf::from(OsString::from_vec(root)));
             it.outputs = [procfs::fd_target(pid, 1), procfs::fd_target(pid, 2)];
         }
         Some(it)
+    }
+
+    /// Dear to read, and needed only of those that lost their parent: who adopts an orphan stands in another session than the
+    /// orphan, which is in its worker's or in one of its own.
+    fn read_marks(&mut self, all: &mut [Observed]) {
+        let sessions: HashMap<Pid, Pid> = all.iter().map(|it| (it.id.pid, it.sid)).collect();
+        for it in all.iter_mut().filter(|it| it.sid != 0 && sessions.get(&it.ppid) != Some(&it.sid)) {
+            it.mark = self.reader.mark(it.id.pid).ok().flatten();
+        }
     }
 
     fn look_closer(&mut self, it: &mut Observed) -> bool {
@@ -98,6 +109,7 @@ impl Scan<'_> {
         it.cwd = procfs::cwd(pid).ok();
         it.home = it.cwd.as_deref().and_then(|cwd| self.home(cwd));
         it.same_pid_namespace = self.namespace.is_some() && procfs::pid_namespace(pid).ok() == self.namespace;
+        it.run_group = cgroup::own_group(pid).and_then(|group| cgroup::run_of(&group, self.project));
         if let Ok((uid, ignores_hangup)) = self.reader.status(pid) {
             // A kernel thread, or one that we may not look into, is nobody's.
             it.uid = Some(uid).filter(|uid| *uid != self.me.uid || it.exe.is_some());
@@ -133,6 +145,8 @@ fn from_stat(stat: &Stat, now: BootTime) -> Observed {
         cwd: None,
         home: None,
         cookie: None,
+        mark: None,
+        run_group: None,
         root: None,
         outputs: [None, None],
         age: now.since(procfs::started_at(stat.start_ticks)),

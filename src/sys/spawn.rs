@@ -6,12 +6,13 @@
 
 #![expect(unsafe_code, reason = "fork, exec and descriptors by number")]
 
-use crate::model::{Pid, fnv1a};
+use super::cgroup::Group;
+use crate::model::{Mark, Pid};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,13 @@ pub struct Launch<'a> {
     pub output: BorrowedFd<'a>,
     /// Become descriptors 3, 4, … of the child, which has no others.
     pub inherit: &'a [BorrowedFd<'a>],
-    /// A number that every descendant inherits, whatever it does to its session, environment and descriptors: see [`mark_of`].
-    pub mark: Option<u64>,
+    /// What every descendant inherits.
+    pub mark: Option<Mark>,
+    /// The variable in which the child finds its own pid, as systemd.exec(5) has it in `SYSTEMD_EXEC_PID`: a descendant inherits
+    /// the variable, but not the pid.
+    pub own_pid: Option<&'a str>,
+    /// The group that the child is born into.
+    pub group: Option<&'a Group>,
     /// Leave this process for good: the child's parent is then whoever adopts orphans.
     pub detach: bool,
 }
@@ -59,23 +65,52 @@ struct Prepared {
     env_pointers: Vec<*const libc::c_char>,
     inherit: Vec<i32>,
     files: Option<(u64, u64)>,
-    mark: Option<u64>,
+    mark: Option<Mark>,
+    /// `NAME=` and room for digits, one of the environment's pointers; empty when the child is not to know its pid.
+    own_pid: Vec<u8>,
     complaint: Vec<u8>,
 }
 
 /// # Errors
 /// When there is no process, memory or descriptor left, or a text holds a NUL.
 pub fn held(launch: &Launch) -> io::Result<Held> {
-    let prepared = Prepared::new(launch)?;
+    let mut prepared = Prepared::new(launch)?;
     let (gate_out, gate_in) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let null = std::fs::File::open("/dev/null")?;
     // SAFETY: the child only makes async-signal-safe calls on memory prepared above, and never returns from `become_program`.
-    match unsafe { nix::unistd::fork() }.map_err(io::Error::from)? {
+    match unsafe { fork_into(launch.group) }? {
         nix::unistd::ForkResult::Child => {
-            become_program(&prepared, launch.detach, gate_out.as_raw_fd(), null.as_raw_fd(), launch.output.as_raw_fd())
+            become_program(&mut prepared, launch.detach, gate_out.as_raw_fd(), null.as_raw_fd(), launch.output.as_raw_fd())
         }
         nix::unistd::ForkResult::Parent { child } => Ok(Held { pid: child.as_raw(), gate: gate_in }),
     }
+}
+
+/// Of linux/sched.h; libc's own is still too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A fork whose child is in the group from its first instant: moving it there afterwards would take the kernel a hundred times
+/// as long (clone(2), `CLONE_INTO_CGROUP`).
+///
+/// # Safety
+/// As fork(2): the child may only make async-signal-safe calls.
+unsafe fn fork_into(group: Option<&Group>) -> io::Result<nix::unistd::ForkResult> {
+    if let Some(group) = group {
+        // SAFETY: all zeros are a valid `clone_args`.
+        let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+        args.flags = CLONE_INTO_CGROUP;
+        args.exit_signal = libc::SIGCHLD as u64;
+        args.cgroup = group.as_fd().as_raw_fd() as u64;
+        // SAFETY: without a stack and without CLONE_VM this is fork(2).
+        match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, std::mem::size_of::<libc::clone_args>()) } {
+            0 => return Ok(nix::unistd::ForkResult::Child),
+            pid if pid > 0 => return Ok(nix::unistd::ForkResult::Parent { child: nix::unistd::Pid::from_raw(pid as Pid) }),
+            // An older kernel, or one that forbids it: a group is never worth a worker.
+            _ => {}
+        }
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { nix::unistd::fork() }?)
 }
 
 impl Prepared {
@@ -87,24 +122,29 @@ impl Prepared {
             .iter()
             .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<io::Result<Vec<_>>>()?;
-        let pointers = |list: &[CString]| list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+        let own_pid = launch.own_pid.map(|name| [name.as_bytes(), b"=", &[0; PID_DIGITS + 1]].concat()).unwrap_or_default();
+        let pointers = |list: &[CString], last: Option<*const libc::c_char>| {
+            list.iter().map(|text| text.as_ptr()).chain(last).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
         Ok(Self {
             program: text(launch.program.as_os_str().as_bytes())?,
             cwd: text(launch.cwd.as_os_str().as_bytes())?,
-            argv_pointers: pointers(&argv),
-            env_pointers: pointers(&env),
+            argv_pointers: pointers(&argv, None),
+            env_pointers: pointers(&env, launch.own_pid.map(|_| own_pid.as_ptr().cast())),
+            own_pid,
             _argv: argv,
             _env: env,
             inherit: launch.inherit.iter().map(AsRawFd::as_raw_fd).collect(),
             files: ORIGINAL_FILES.get().copied(),
             mark: launch.mark,
+
             complaint: [b"devstack: cannot execute ", launch.program.as_os_str().as_bytes(), b"\n"].concat(),
         })
     }
 }
 
 /// Runs in the child, between `fork` and `exec`.
-fn become_program(prepared: &Prepared, detach: bool, gate: i32, null: i32, output: i32) -> ! {
+fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, output: i32) -> ! {
     // SAFETY: every call below is async-signal-safe; pointers stay valid because `prepared` lives in the forked memory.
     unsafe {
         libc::setsid();
@@ -139,8 +179,9 @@ fn become_program(prepared: &Prepared, detach: bool, gate: i32, null: i32, outpu
             let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
+        write_own_pid(&mut prepared.own_pid);
         if let Some(mark) = prepared.mark {
-            set_mark(mark);
+            set_realtime_limit(mark.as_limit());
         }
         if libc::chdir(prepared.cwd.as_ptr()) == 0 {
             libc::execve(prepared.program.as_ptr(), prepared.argv_pointers.as_ptr(), prepared.env_pointers.as_ptr());
@@ -150,32 +191,38 @@ fn become_program(prepared: &Prepared, detach: bool, gate: i32, null: i32, outpu
     }
 }
 
+/// More than any pid has.
+const PID_DIGITS: usize = 10;
+
+/// Digits without an allocation, into the room behind `NAME=`.
+fn write_own_pid(variable: &mut [u8]) {
+    let Some(start) = variable.len().checked_sub(PID_DIGITS + 1) else { return };
+    // SAFETY: asks for a number.
+    let mut left = unsafe { libc::getpid() }.unsigned_abs();
+    let digits = left.checked_ilog10().unwrap_or_default() as usize + 1;
+    for place in variable[start..].iter_mut().take(digits).rev() {
+        *place = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+}
+
 /// # Safety
 /// None needed beyond a valid process: plain system calls on local memory, async-signal-safe.
-unsafe fn set_mark(mark: u64) {
+unsafe fn set_realtime_limit(soft: u64) {
     // SAFETY: as above.
     unsafe {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         if libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut limit) == 0 {
-            limit.rlim_cur = mark.min(limit.rlim_max);
+            limit.rlim_cur = soft.min(limit.rlim_max);
             libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit);
         }
     }
 }
 
-/// The mark of a run: a soft limit on realtime processor time (setrlimit(2), `RLIMIT_RTTIME`) of some ten thousand years.
-///
-/// Only realtime processes are held to that limit, so it limits nobody; but it is inherited over fork, exec, setsid, a wiped
-/// environment and closed descriptors, and everybody may read it in `/proc/PID/limits`. FNV-1a of what names the run.
-pub fn mark_of(parts: &[&[u8]]) -> u64 {
-    let hash = fnv1a(parts.iter().flat_map(|part| part.iter().copied().chain([0])));
-    (1 << 61) | (hash >> 3)
-}
-
 /// A devstack that was started inside a worker is not of that worker's run, and neither is what it starts.
 pub fn forget_mark() {
     // SAFETY: see there.
-    unsafe { set_mark(u64::MAX) };
+    unsafe { set_realtime_limit(u64::MAX) };
 }
 
 /// Every signal back to its default and none blocked: a supervisor's own choices are not its workers'.

@@ -111,7 +111,7 @@ const GRACE: Option<Duration> = Some(Duration::from_secs(2));
 #[test]
 fn nothing_to_end_is_empty_at_once() {
     let next = Killing::new(GRACE, in_seconds(9)).next(BootTime::default(), &[]);
-    assert_eq!(next, Next { signals: Vec::new(), then: Then::Empty });
+    assert_eq!(next, Next { signals: Vec::new(), hold: false, then: Then::Empty });
 }
 
 #[test]

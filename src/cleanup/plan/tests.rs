@@ -1,7 +1,7 @@
 use super::*;
 use crate::cleanup::KnownRun;
 use crate::cleanup::testing::{ROOT, a_python, a_shell, an_editor, known, mtproto_log, project, spawn_child, tracker};
-use crate::model::ProcId;
+use crate::model::{Mark, ProcId};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -189,6 +189,37 @@ fn a_living_run_is_managed_and_what_a_dead_one_left_beside_it_is_not() {
     );
     let all = Choice { managed: true, ..Choice::default() };
     assert!(judge_with(&world, &ledger, &all).iter().all(|one| one.action_planned == Action::WouldTerminate));
+}
+
+#[test]
+fn a_mark_or_a_group_proves_what_has_cut_every_other_tie() {
+    let ledger = LedgerFacts { runs: vec![known("7f3a-9", 20, false), known("7f3a-12", 50, true)], ..facts() };
+    let bare = |pid| a_python(pid, "renamed").standing_in("/");
+    let world = [
+        bare(31).with_mark("7f3a-9"),
+        bare(32).with_mark("7f3a-12"),
+        bare(33).with_mark("1-1"),
+        bare(34).in_the_group_of("mtproto", "7f3a-9"),
+        bare(35).with_mark("7f3a-9").of_user(1001),
+        Observed { mark: Some(Mark::of(b"/other", "7f3a-9".parse().expect("a run id"))), ..bare(36) },
+    ];
+    assert_eq!(
+        judge(&world, &ledger, &Choice::default()),
+        [
+            "31 orphan child would_terminate [mark]",
+            "32 managed child left_alone [mark]",
+            "33 orphan child would_terminate [mark]",
+            "34 orphan child would_terminate [cgroup]",
+        ]
+    );
+}
+
+#[test]
+fn a_set_up_that_runs_is_left_alone() {
+    let preparing = KnownRun { leader: None, ..known("7f3a-12", 1, true) };
+    let ledger = LedgerFacts { runs: vec![preparing], ..facts() };
+    let world = [a_python(31, "pip install").with_cookie("analyticbot/mtproto/7f3a-12").with_mark("7f3a-12")];
+    assert_eq!(judge(&world, &ledger, &Choice::default()), ["31 managed child left_alone [cookie,mark]"]);
 }
 
 #[test]

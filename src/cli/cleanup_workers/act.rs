@@ -39,7 +39,7 @@ pub fn look(project: &Project, ledger: &LedgerFacts, choice: &Choice) -> io::Res
     let me = scan::me()?;
     let ledger = with_log_files(project, ledger);
     let interest = Interest::new(project, &ledger);
-    let processes = scan::processes(&me, &|it| interest.is_worth_a_look(it))?;
+    let processes = scan::processes(&me, &project.id, &|it| interest.is_worth_a_look(it))?;
     Ok(plan(&processes, project, &ledger, &me, choice))
 }
 

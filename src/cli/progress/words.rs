@@ -2,7 +2,9 @@
 
 use super::{Ending, Step};
 use crate::cli::style;
+use crate::engine::Swept;
 use crate::model::ServiceName;
+use std::collections::BTreeSet;
 
 /// A command line is as long as its owner likes; the rest of the sentence must stay in sight.
 const LONGEST_COMMAND: usize = 60;
@@ -12,12 +14,25 @@ pub fn step(step: &Step) -> String {
         Step::SettingUp { command } => format!("setting up: {}", short(&command.join(" "))),
         Step::WaitingFor { services } => format!("waiting for {}", names(services)),
         Step::Cleaned { pid, command, why } => format!("ended pid {pid} ({}): {why}", short(command)),
+        Step::Swept { processes } => swept(processes),
         Step::Starting { .. } => "starting".to_owned(),
         Step::Replacing { reason } => format!("running but {reason}: restarting"),
         Step::Stopping => "stopping".to_owned(),
         Step::Killing => "killing what did not stop in time".to_owned(),
         Step::Ended(outcome) => ending(&outcome.result),
     }
+}
+
+/// Which, and what proved each kind of them to be the worker's.
+fn swept(processes: &[Swept]) -> String {
+    let pids: Vec<String> = processes.iter().map(|one| one.pid.to_string()).collect();
+    let evidence: BTreeSet<&str> = processes.iter().map(|one| one.evidence.as_str()).collect();
+    let evidence: Vec<&str> = evidence.into_iter().collect();
+    let what = match processes {
+        [only] => format!("ended pid {} ({}), which outlived it", only.pid, short(&only.command)),
+        _ => format!("ended {} that outlived it (pids {})", count(pids.len(), "process", "processes"), short(&pids.join(", "))),
+    };
+    format!("{what}; known by {}", evidence.join(", "))
 }
 
 pub fn ending(ending: &Ending) -> String {

@@ -20,7 +20,7 @@ impl LinuxOs {
     fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {
         let (me, facts) = (scan::me()?, self.ledger_facts());
         let interest = Interest::new(&self.project, &facts);
-        let table = scan::processes(&me, &|it| interest.is_worth_a_look(it))?;
+        let table = scan::processes(&me, &self.project.id, &|it| interest.is_worth_a_look(it))?;
         Ok(cleanup::for_start(&table, &self.project, &facts, &me))
     }
 
@@ -31,7 +31,7 @@ impl LinuxOs {
             Some(KnownRun {
                 service: run.service.name.clone(),
                 run: *id,
-                leader: run.main()?,
+                leader: run.main(),
                 alive_managed: true,
                 recorded: run.traits.recorded.iter().copied().collect(),
                 log_file: run.traits.log,

@@ -9,7 +9,7 @@ mod stat;
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
 
-use crate::model::{BootTime, FileId, Pid, ProcId};
+use crate::model::{BootTime, FileId, Mark, Pid, ProcId};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
 use std::io::{self, Write};
@@ -55,15 +55,15 @@ impl Reader {
         Ok(line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
     }
 
-    /// The soft limit on realtime processor time: the mark of a run, where one was set.
+    /// The mark of a run, where one was set.
     ///
     /// # Errors
     /// When the process is gone.
-    pub fn mark(&mut self, pid: Pid) -> io::Result<Option<u64>> {
+    pub fn mark(&mut self, pid: Pid) -> io::Result<Option<Mark>> {
         let text = self.read(pid, "limits")?;
         let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Max realtime timeout"));
         let word = line.and_then(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()));
-        Ok(word.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()))
+        Ok(word.and_then(|word| Mark::from_limit(std::str::from_utf8(word).ok()?.parse().ok()?)))
     }
 
     /// The children of a process; cheap for one that has a single thread.
@@ -217,6 +217,11 @@ pub fn start_ticks(pid: Pid) -> io::Result<u64> {
 /// When the process is gone.
 pub fn argv(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
     Reader::default().argv(pid)
+}
+
+/// The mark of a run, where one was set.
+pub fn mark(pid: Pid) -> Option<Mark> {
+    Reader::default().mark(pid).ok().flatten()
 }
 
 /// Who has this number now.

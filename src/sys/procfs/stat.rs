@@ -1,4 +1,4 @@
-use crate::model::Pid;
+use crate::model::{Pid, ProcId};
 
 /// One line of `/proc/PID/stat`: what is cheap to know of any process, whoever owns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,10 @@ impl Stat {
         let start_ticks = number(next(1)?)?;
         let rss_pages = number(next(1)?)?;
         Some(Self { pid, comm, state, ppid, pgid, sid, tty_nr, start_ticks, utime, stime, cutime, cstime, threads, rss_pages })
+    }
+
+    pub fn id(&self) -> ProcId {
+        ProcId { pid: self.pid, start_ticks: self.start_ticks }
     }
 
     pub fn is_zombie(&self) -> bool {

@@ -1,0 +1,93 @@
+//! Emptying the set of a run, step by step: each begins with a fresh look, and is told to go on when something of the set ends.
+
+use super::LinuxOs;
+use crate::cleanup::Evidence;
+use crate::cleanup::killing::{Killing, Next, Then};
+use crate::engine::{Event, Report, Swept};
+use crate::model::{ProcId, RunId, Signal};
+use crate::supervisor::clear::{self, wait_for_one};
+use crate::supervisor::message::Message;
+use crate::supervisor::run::Run;
+use crate::supervisor::set::{self, Belonging};
+use crate::sys::pidfd::PidFd;
+use crate::sys::{clock, procfs};
+use std::time::Duration;
+
+/// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
+const SECOND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is stuck is looked at again at least this often.
+const LONG: Duration = Duration::from_secs(3600);
+
+impl LinuxOs {
+    /// One more step of emptying a run's set.
+    pub fn advance_sweep(&mut self, id: RunId) {
+        loop {
+            let household = self.household();
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            let Some(sweep) = &mut run.sweep else { return };
+            let found = set::belongings(&run.traits, &household);
+            let next = sweep.next(clock::now(), &set::members(&found));
+            perform(run, &next, &found);
+            let (on, until) = match next.then {
+                Then::Rescan => {
+                    self.household = None;
+                    continue;
+                }
+                Then::Empty => {
+                    run.sweep = None;
+                    let swept = std::mem::take(&mut run.swept);
+                    let service = run.service.name.clone();
+                    if !swept.is_empty() {
+                        self.notices.push((service.clone(), crate::engine::Notice::Swept(swept)));
+                    }
+                    return self.due.push(Event::Report(service, id, Report::SetEmpty));
+                }
+                Then::Wait { until, on } => (on, Some(until)),
+                Then::Stuck(left) => {
+                    let survivors = left.iter().map(|proc| (proc.pid, procfs::what_it_does(proc.pid))).collect();
+                    self.due.push(Event::Report(run.service.name.clone(), id, Report::Survivors(survivors)));
+                    run.sweep = Some(Killing::new(None, clock::now().after(SECOND_PATIENCE)));
+                    (left, None)
+                }
+            };
+            let (inbox, patience) = (self.inbox.clone(), until.map_or(LONG, |until| until.since(clock::now())));
+            let task = tokio::task::spawn_local(async move {
+                wait_for_one(&on, patience).await;
+                let _ = inbox.send(Message::SweepDue(id)).await;
+            });
+            return run.keep(task.abort_handle());
+        }
+    }
+}
+
+/// Signals what the step says, and has the kernel hold or end the whole group where there is one.
+fn perform(run: &mut Run, next: &Next, found: &[Belonging]) {
+    let group = run.traits.group.as_ref();
+    if let Some(group) = group.filter(|_| next.hold) {
+        group.freeze(true);
+    }
+    let mut killed = Vec::new();
+    for &(proc, signal) in &next.signals {
+        if signal == Signal::KILL {
+            run.swept.extend(found.iter().find(|one| one.stray && one.stat.id() == proc).map(explain));
+            killed.push(proc);
+        }
+        // A process of another user stays; it is named at the end.
+        if let Ok(Some(process)) = PidFd::open(proc) {
+            let _ = process.signal(signal);
+        }
+    }
+    let Some(group) = group.filter(|_| !next.hold && !next.signals.is_empty()) else { return };
+    // Nobody else is in there: what one of them forked at the last moment goes with them.
+    let doomed = |pid| killed.iter().any(|proc: &ProcId| proc.pid == pid);
+    if !killed.is_empty() && group.members().into_iter().all(doomed) {
+        let _ = group.kill();
+    }
+    group.freeze(false);
+}
+
+fn explain(one: &Belonging) -> Swept {
+    let evidence = if one.by == Evidence::Descendant { "descendant of such a process" } else { one.by.word() };
+    Swept { pid: one.stat.pid, command: clear::command_line(one.stat.pid), evidence: evidence.to_owned() }
+}
