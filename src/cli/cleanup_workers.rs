@@ -83,7 +83,8 @@ pub fn end_unknown(services: &[ServiceName], context: &Context) -> Result<(), Er
     let choice = Choice { services: Some(services.iter().cloned().collect()), ..Choice::default() };
     let (project, ledger) = (&context.project, &offline::ledger_facts(context, None));
     let mut seen = look(project, ledger, &choice).map_err(cannot)?;
-    seen.retain(|one| one.evidence.contains(&Evidence::Cookie) || one.evidence.contains(&Evidence::LogFile));
+    let sure = [Evidence::Cgroup, Evidence::Cookie, Evidence::LogFile, Evidence::Mark];
+    seen.retain(|one| one.evidence.iter().any(|word| sure.contains(word)));
     if !seen.iter().any(|one| one.action_planned == Action::WouldTerminate) {
         return Ok(());
     }

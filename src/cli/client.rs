@@ -14,6 +14,23 @@ pub struct Client {
     line: Vec<u8>,
 }
 
+/// How often a supervisor may be killed under what is asked of it.
+const TRIES: usize = 5;
+
+/// For what may be asked twice: the successor of a supervisor that was killed meanwhile is asked again.
+///
+/// # Errors
+/// Those of `ask`.
+pub fn persist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match ask() {
+            Err(error) if error.is_gone() => {}
+            result => return result,
+        }
+    }
+    ask()
+}
+
 /// What came first.
 pub enum Next {
     Reply(Reply),
@@ -43,6 +60,9 @@ impl Client {
         if context.verbose {
             style::say(&format!("supervisor: pid {}, version {}\n", connection.hello.pid, style::visible(&connection.hello.version)));
         }
+        if !connection.said.is_empty() {
+            style::say(&style::visible(&format!("warning: {}\n", connection.said)));
+        }
         Self { connection, line: Vec::new() }
     }
 
@@ -56,7 +76,7 @@ impl Client {
     pub fn send(&mut self, request: &Request) -> Result<(), Error> {
         let mut line = serde_json::to_vec(request).map_err(Error::failed)?;
         line.push(b'\n');
-        self.connection.lines.get_mut().write_all(&line).map_err(|_| gone())
+        self.connection.lines.get_mut().write_all(&line).map_err(|_| Error::gone())
     }
 
     /// Waits for a reply, a signal or the deadline.
@@ -124,16 +144,12 @@ impl Client {
             return Err(Error::failed("the supervisor's answer has no end"));
         }
         match self.connection.lines.fill_buf() {
-            Ok([]) => Err(gone()),
+            Ok([]) => Err(Error::gone()),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            Err(_) => Err(gone()),
+            Err(_) => Err(Error::gone()),
         }
     }
-}
-
-fn gone() -> Error {
-    Error::failed("the supervisor ended while it was asked").hint("its workers keep running; try the command again")
 }
 
 fn failed(error: LaunchError) -> Error {

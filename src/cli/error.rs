@@ -17,6 +17,8 @@ enum Kind {
     Usage,
     NoSuchTarget,
     Interrupted,
+    /// The supervisor was killed under a conversation.
+    Gone,
     /// Already told in full, for instance by a table or by the configuration's own rendering.
     Told(u8),
 }
@@ -42,6 +44,15 @@ impl Error {
         Self::new(Kind::Interrupted, "interrupted")
     }
 
+    /// The supervisor ended while it was asked.
+    pub fn gone() -> Self {
+        Self::new(Kind::Gone, "the supervisor ended while it was asked").hint("its workers keep running; try the command again")
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.kind == Kind::Gone
+    }
+
     /// Nothing more to say; only the exit status is left.
     pub fn told(exit_code: u8) -> Self {
         Self::new(Kind::Told(exit_code), "")
@@ -59,7 +70,7 @@ impl Error {
 
     pub fn exit_code(&self) -> u8 {
         match self.kind {
-            Kind::Failed => exit_code::FAILED,
+            Kind::Failed | Kind::Gone => exit_code::FAILED,
             Kind::Usage => exit_code::USAGE,
             Kind::NoSuchTarget => exit_code::NO_SUCH_TARGET,
             Kind::Interrupted => exit_code::INTERRUPTED,

@@ -59,7 +59,7 @@ fn stop(context: &Context, services: &[ServiceName], signals: Signals) -> Result
     style::say("\n");
     let request = Request::Stop { services: services.to_vec(), kill: false, timeout_seconds: None };
     match Client::connect(context)? {
-        Some(client) => bring_down(client, context, services, &request, false),
+        Some(client) => bring_down(client, context, services, &request),
         None => Ok(()),
     }
 }

@@ -8,23 +8,23 @@ use crate::engine::{Slot, Stack};
 use crate::model::{Pid, ServiceName};
 use crate::supervisor::{Found, load_ledger, view};
 use crate::sys::pidfd::PidFd;
-use crate::sys::{clock, procfs};
+use crate::sys::{clock, procfs, scan};
 
-/// The stack as the ledger tells it; an empty one when there is none that holds.
+/// The stack as the ledger tells it, with everything that runs and is not in it.
 fn stack(context: &Context) -> Stack {
     let boot_id = procfs::boot_id().unwrap_or_default();
     let mut stack = match load_ledger(&context.folders.ledger(), &boot_id) {
         Found::Stack(stack) => *stack,
         Found::Nothing => Stack::new(0),
         Found::Damaged { why } => {
-            let words = format!(
-                "warning: the ledger cannot be used ({why}); what runs is unknown to it, see `devstack cleanup-workers --dry-run`\n"
-            );
+            let words = format!("warning: the ledger cannot be used ({why}); this is what was found running\n");
             style::say(&style::visible(&words));
             Stack::new(0)
         }
     };
-    stack.configure(&context.project.services, clock::both(), &mut Vec::new());
+    let (services, now) = (&context.project.services, clock::both());
+    stack.configure(services, now, &mut Vec::new());
+    stack.take_in(&scan::main_processes(&context.project).unwrap_or_default(), services, now);
     stack
 }
 

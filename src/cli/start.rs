@@ -1,4 +1,4 @@
-use super::client::{Client, Next};
+use super::client::{Client, Next, persist};
 use super::progress::Progress;
 use super::{Error, context::Context, foreground, logs, style};
 use crate::control::StartMode;
@@ -48,7 +48,11 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         return foreground::run(context, &services, &request);
     }
     let patience = Patience { no_wait: args.no_wait, timeout: args.timeout };
-    bring_up(context, &services, &request, patience)
+    match mode {
+        StartMode::Ensure => persist(|| bring_up(context, &services, &request, patience)),
+        // A second one would restart what the first has restarted.
+        StartMode::Restart => bring_up(context, &services, &request, patience),
+    }
 }
 
 /// How long a command waits.

@@ -7,7 +7,7 @@ mod table;
 mod tree;
 mod words;
 
-use super::client::Client;
+use super::client::{Client, persist};
 use super::{Error, context::Context, exit_code, offline, output, style};
 use crate::control::protocol::{Reply, Request};
 use crate::control::{ServiceView, Snapshot, StateWord};
@@ -38,7 +38,7 @@ pub struct Args {
 /// As [`run_with`].
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let services = context.services(&args.targets)?;
-    run_with(args, || fetch(context, &services, args.tree))
+    run_with(args, || persist(|| fetch(context, &services, args.tree)))
 }
 
 /// From the supervisor, or without one from what it left.
@@ -50,7 +50,9 @@ fn fetch(context: &Context, services: &[ServiceName], tree: bool) -> Result<Snap
     snapshot.services.retain(|service| services.contains(&service.name));
     let missing: Vec<ServiceName> =
         services.iter().filter(|name| snapshot.services.iter().all(|seen| seen.name != **name)).cloned().collect();
-    snapshot.services.extend(offline::snapshot(context, &missing, tree).services);
+    if !missing.is_empty() {
+        snapshot.services.extend(offline::snapshot(context, &missing, tree).services);
+    }
     Ok(*snapshot)
 }
 

@@ -1,4 +1,4 @@
-use super::client::{Client, Next};
+use super::client::{Client, Next, persist};
 use super::progress::Progress;
 use super::{Error, cleanup_workers, context::Context, offline, style};
 use crate::control::protocol::{Ending, Outcome, Reply, Request};
@@ -38,16 +38,26 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         let all = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
         Request::Stop { services: if all { Vec::new() } else { services.clone() }, kill: args.kill, timeout_seconds }
     };
-    let client = match Client::connect(context)? {
-        Some(client) => client,
-        // Workers of a devstack that was killed are stopped by a new one, which then leaves if it was asked to.
-        None if offline::something_runs(context) => Client::launch(context)?,
-        None => {
-            cleanup_workers::end_unknown(&services, context)?;
-            return nothing_runs(&services, context);
+    // The pair, however often half of it is replaced meanwhile.
+    let mut pair = Vec::new();
+    persist(|| {
+        let Some(client) = find(context, &services)? else { return nothing_runs(&services, context) };
+        if args.supervisor {
+            pair.extend(client.pair()?);
         }
-    };
-    bring_down(client, context, &services, &request, args.supervisor)
+        bring_down(client, context, &services, &request)
+    })?;
+    supervisor::wait_until_gone(pair).map_err(Error::failed)
+}
+
+/// Whom to ask; `None` when nothing runs.
+fn find(context: &Context, services: &[ServiceName]) -> Result<Option<Client>, Error> {
+    match Client::connect(context)? {
+        Some(client) => Ok(Some(client)),
+        // Workers of a devstack that was killed are stopped by a new one, which then leaves if it was asked to.
+        None if offline::something_runs(context) => Client::launch(context).map(Some),
+        None => cleanup_workers::end_unknown(services, context).map(|()| None),
+    }
 }
 
 fn nothing_runs(services: &[ServiceName], context: &Context) -> Result<(), Error> {
@@ -60,22 +70,15 @@ fn nothing_runs(services: &[ServiceName], context: &Context) -> Result<(), Error
 ///
 /// # Errors
 /// As [`run`].
-pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName], request: &Request, leave: bool) -> Result<(), Error> {
+pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName], request: &Request) -> Result<(), Error> {
     let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
-    let pair = if leave { client.pair()? } else { Vec::new() };
     client.send(request)?;
     let mut progress = Progress::new(services, context.quiet);
     let mut pressed = 0;
     loop {
         match client.next(&signals, None)? {
             Next::Reply(Reply::Update(update)) => progress.update(&update),
-            Next::Reply(Reply::Done { outcomes }) => {
-                let result = progress.finish(&outcomes, |_, _| Vec::new());
-                if result.is_ok() {
-                    supervisor::wait_until_gone(pair).map_err(Error::failed)?;
-                }
-                return result;
-            }
+            Next::Reply(Reply::Done { outcomes }) => return progress.finish(&outcomes, |_, _| Vec::new()),
             Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) | Next::TimedOut => {}
             Next::Interrupted => {
                 pressed += 1;

@@ -24,8 +24,21 @@ pub enum Event {
 /// What somebody asked for. Dependencies are added here, groups were resolved before.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    Start { services: Vec<ServiceName>, mode: StartMode, replace: bool },
-    Stop { services: Vec<ServiceName>, kill: bool, timeout: Option<Duration> },
+    Start {
+        services: Vec<ServiceName>,
+        mode: StartMode,
+        replace: bool,
+    },
+    Stop {
+        services: Vec<ServiceName>,
+        kill: bool,
+        timeout: Option<Duration>,
+    },
+    /// Stop everything; devstack leaves once that is done, also if it is killed meanwhile.
+    Shutdown {
+        kill: bool,
+        timeout: Option<Duration>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +77,15 @@ pub struct Spawned {
     pub main: ProcId,
     /// Where this run's output begins in its log file, in bytes.
     pub log_offset: u64,
+}
+
+/// The main process of a run, found running by what it carries: the ledger may not know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub service: ServiceName,
+    pub run: RunId,
+    pub main: ProcId,
+    pub started_at: BootTime,
 }
 
 /// One answer of a health probe.

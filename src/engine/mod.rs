@@ -18,7 +18,7 @@ mod state;
 mod properties;
 
 pub use action::{Act, Action, Notice, Swept};
-pub use event::{Command, Event, Now, Probed, Report, Spawned, StartMode};
+pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError};
 pub use limits::{Monitor, Sample, Verdict};
 pub use restart::History;

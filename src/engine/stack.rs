@@ -1,15 +1,19 @@
 use super::slot::Turn;
-use super::{Act, Action, Command, Event, Notice, Now, Report, Slot, StartMode, State, Wanted, graph};
+use super::{Act, Action, Command, Event, Notice, Now, Report, Running, Slot, StartMode, State, Wanted, graph};
 use crate::model::{BootTime, RunId, Service, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Every service of a project and how they hang together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stack {
     next_run: RunId,
     slots: BTreeMap<ServiceName, Slot>,
+    /// Everything was told to stop for good.
+    #[serde(default)]
+    leaving: bool,
     /// Something worth keeping changed since [`Stack::take_changed`].
     #[serde(skip)]
     changed: bool,
@@ -18,7 +22,7 @@ pub struct Stack {
 impl Stack {
     /// `epoch` tells the runs of this stack from those of an earlier one whose ledger was lost.
     pub fn new(epoch: u64) -> Self {
-        Self { next_run: RunId { epoch, seq: 1 }, slots: BTreeMap::new(), changed: true }
+        Self { next_run: RunId { epoch, seq: 1 }, slots: BTreeMap::new(), leaving: false, changed: true }
     }
 
     pub fn slots(&self) -> &BTreeMap<ServiceName, Slot> {
@@ -27,6 +31,20 @@ impl Stack {
 
     pub fn slot(&self, service: &ServiceName) -> Option<&Slot> {
         self.slots.get(service)
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Everything was told to stop for good, and is at rest.
+    pub fn may_leave(&self) -> bool {
+        self.leaving && self.slots.values().all(|slot| slot.state == State::Stopped)
+    }
+
+    /// Somebody brought devstack up again: an earlier farewell is over.
+    pub fn stay(&mut self) {
+        self.leaving = false;
     }
 
     pub fn take_changed(&mut self) -> bool {
@@ -54,9 +72,30 @@ impl Stack {
         self.settle(now, actions);
     }
 
-    /// Devstack itself was restarted: takes care of everything that the ledger says we own. One step with the configuration, so
-    /// that nothing starts from a ledger that knows no environment, and nothing that starts now is taken for something older.
-    pub fn recover(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
+    /// What runs is the truth, and a ledger may be lost, damaged or older than that: whoever runs and is not in it is taken in,
+    /// as long as the configuration knows the service.
+    pub fn take_in(&mut self, running: &[Running], services: &BTreeMap<ServiceName, Arc<Service>>, now: Now) {
+        for one in running.iter().filter(|one| one.run.epoch == self.next_run.epoch) {
+            self.next_run.seq = self.next_run.seq.max(one.run.seq + 1);
+        }
+        for (name, spec) in services.iter().filter(|(_, spec)| !spec.external) {
+            let of_it = || running.iter().filter(|one| one.service == *name);
+            let known = self.slots.get(name).and_then(|slot| slot.process.as_ref()).map(|process| process.main);
+            // What the ledger says is under way is later than a run of a smaller number.
+            let under_way = self.slots.get(name).and_then(|slot| slot.state.run());
+            let newest = of_it().max_by_key(|one| (one.started_at, one.run)).filter(|one| under_way.is_none_or(|run| run <= one.run));
+            if let Some(one) = newest.filter(|_| of_it().all(|one| Some(one.main) != known)) {
+                self.changed = true;
+                self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone())).take_in(one, now);
+            }
+        }
+    }
+
+    /// Devstack itself was restarted: takes care of everything that runs or that the ledger says we own. One step with the
+    /// configuration, so that nothing starts from a ledger that knows no environment, and nothing that starts now is taken for
+    /// something older.
+    pub fn recover(&mut self, running: &[Running], services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
+        self.take_in(running, services, now);
         let mut turn = Turn { now, actions, next_run: &mut self.next_run };
         for slot in self.slots.values_mut() {
             slot.on_recovered(&mut turn);
@@ -67,10 +106,12 @@ impl Stack {
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
         match event {
             Event::Command(Command::Start { services, mode, replace }) => self.start(&services, mode, replace, now, actions),
-            Event::Command(Command::Stop { services, kill, timeout }) => {
-                for name in &services {
-                    self.with_slot(name, now, actions, |slot, turn| slot.ask_stop(kill, timeout, turn));
-                }
+            Event::Command(Command::Stop { services, kill, timeout }) => self.stop(&services, kill, timeout, now, actions),
+            Event::Command(Command::Shutdown { kill, timeout }) => {
+                self.leaving = true;
+                let all: Vec<ServiceName> = self.slots.keys().cloned().collect();
+                self.stop(&all, kill, timeout, now, actions);
+                self.changed = true;
             }
             Event::Report(name, run, report) => {
                 // The one place where words about another run are dropped.
@@ -116,6 +157,12 @@ impl Stack {
             if slot.state == State::Waiting && !blockers.is_empty() {
                 actions.push(Action { service: name.clone(), act: Act::Announce(Notice::WaitingFor(blockers)) });
             }
+        }
+    }
+
+    fn stop(&mut self, services: &[ServiceName], kill: bool, timeout: Option<Duration>, now: Now, actions: &mut Vec<Action>) {
+        for name in services {
+            self.with_slot(name, now, actions, |slot, turn| slot.ask_stop(kill, timeout, turn));
         }
     }
 

@@ -6,6 +6,7 @@
 use super::environment::is_ours;
 use crate::config::Location;
 use crate::control::protocol::Hello;
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
 use crate::sys::lock::Lock;
 use crate::sys::pidfd::{PidFd, wait_any};
@@ -30,6 +31,8 @@ const TRIES: usize = 5;
 pub struct Connection {
     pub hello: Hello,
     pub lines: BufReader<UnixStream>,
+    /// What a supervisor that was just launched had to complain about.
+    pub said: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +87,7 @@ fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
     let hello =
         serde_json::from_str(&line).map_err(|_| io::Error::other("what answers on the control socket is no supervisor of devstack"))?;
     lines.get_ref().set_read_timeout(None)?;
-    Ok(Connection { hello, lines })
+    Ok(Connection { hello, lines, said: String::new() })
 }
 
 /// The running supervisor, or a new pair.
@@ -108,13 +111,18 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
         None => return Err(LaunchError::Unreachable(folders.runtime.display().to_string())),
     };
     let listener = socket::listen(&folders.runtime, CONTROL_SOCKET)?;
+    failpoint::reach(Failpoint::SocketBound);
     let (mut ended, ready) = io::pipe()?;
     let log = File::options().append(true).create(true).mode(0o600).open(folders.own_log())?;
     let before = log.metadata()?.len();
     launch(location, &log, [listener.as_fd(), life.as_fd(), ready.as_fd()])?;
     drop((listener, life, ready));
     let _ = ended.read(&mut [0]);
-    connect(folders)?.ok_or_else(|| LaunchError::Failed(said_since(&folders.own_log(), before)))
+    let said = said_since(&folders.own_log(), before);
+    match connect(folders)? {
+        Some(connection) => Ok(Connection { said, ..connection }),
+        None => Err(LaunchError::Failed(said)),
+    }
 }
 
 /// The supervisor that answered and its keeper, held so that their ends can be waited for.

@@ -13,14 +13,15 @@ use super::set::{self, Household, Traits};
 use super::{prepare, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Running, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, spawn, worker_log};
+use crate::sys::{Os, clock, procfs, scan, spawn, worker_log};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -197,6 +198,10 @@ impl Os for LinuxOs {
         clock::both()
     }
 
+    fn find_running(&mut self) -> Vec<Running> {
+        scan::main_processes(&self.project).unwrap_or_default()
+    }
+
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
         let name = service.name.clone();
         if prepare::is_set_up(service) {
@@ -243,8 +248,12 @@ impl Os for LinuxOs {
 
     fn spawn(&mut self, id: RunId, service: &Arc<Service>) -> Report {
         self.runs.remove(&id);
+        failpoint::reach(Failpoint::BeforeSpawn);
         match self.try_spawn(id, service) {
-            Ok(spawned) => Report::Spawned(spawned),
+            Ok(spawned) => {
+                failpoint::reach(Failpoint::Spawned);
+                Report::Spawned(spawned)
+            }
             Err((cause, permanent)) => {
                 self.runs.remove(&id);
                 Report::NotSpawned { cause, permanent }
@@ -257,6 +266,7 @@ impl Os for LinuxOs {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(held) = run.held.take() {
             held.release();
+            failpoint::reach(Failpoint::Released);
         }
         if let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox) {
             run.keep(task);
@@ -267,6 +277,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let household = self.household();
         self.track(id, service, Some(main));
+        failpoint::reach(Failpoint::Adopted);
         let gone = |os: &mut Self| {
             let exit = os.exit_of(id);
             os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
@@ -309,6 +320,7 @@ impl Os for LinuxOs {
         let members = set::members(&set::belongings(&run.traits, &household));
         run.traits.recorded.extend(members.iter().map(|member| member.proc));
         let main = run.main();
+        failpoint::reach(Failpoint::BeforeSignal);
         let everyone = service.kill_mode == KillMode::ControlGroup;
         for member in members.iter().filter(|member| Some(member.proc) == main || (everyone && !member.tracker)) {
             if let Ok(Some(process)) = PidFd::open(member.proc) {
@@ -317,6 +329,7 @@ impl Os for LinuxOs {
                 let _ = process.signal(Signal::CONT);
             }
         }
+        failpoint::reach(Failpoint::Signalled);
     }
 
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
@@ -343,6 +356,7 @@ impl Os for LinuxOs {
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        failpoint::reach(Failpoint::BeforeReap);
         if let Some(group) = &run.traits.group {
             group.remove();
         }
@@ -354,6 +368,7 @@ impl Os for LinuxOs {
         {
             link.reap(main.pid);
         }
+        failpoint::reach(Failpoint::Reaped);
     }
 
     fn save(&mut self, stack: &Stack) -> io::Result<()> {

@@ -18,6 +18,8 @@ enum Step {
     Pass(Duration),
     /// Devstack is killed, and back after a while.
     Crash(Duration),
+    /// Devstack is killed, and its ledger lost.
+    LoseLedger(Duration),
     /// Devstack is killed before its n-th deed from now.
     CrashSoon(u32),
     DiskFull(u32),
@@ -120,6 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => millis(0..2_000).prop_map(Step::Pass),
         4 => millis(0..120_000).prop_map(Step::Pass),
         2 => prop_oneof![Just(Duration::ZERO), millis(1..60_000)].prop_map(Step::Crash),
+        1 => prop_oneof![Just(Duration::ZERO), millis(1..60_000)].prop_map(Step::LoseLedger),
         3 => (0_u32..12).prop_map(Step::CrashSoon),
         1 => (1_u32..8).prop_map(Step::DiskFull),
         2 => any::<prop::sample::Index>().prop_map(Step::Echo),
@@ -139,6 +142,7 @@ fn take(rig: &mut Rig, services: &[Service], step: Step) {
         Step::Kill(which) => rig.ask_stop(chosen(services, which), true, None),
         Step::Pass(wait) => rig.pass(wait),
         Step::Crash(away) => rig.crash(away),
+        Step::LoseLedger(away) => rig.crash_without_ledger(away),
         Step::CrashSoon(deeds) => rig.os().dies_in = Some(deeds),
         Step::DiskFull(saves) => rig.os().full_disk = saves,
         Step::Echo(which) => {

@@ -5,7 +5,7 @@ use super::{Driver, linux::LinuxOs, view};
 use crate::config::{self, Location};
 use crate::control::protocol::{Refusal, Reply, Request};
 use crate::control::{ProjectView, Snapshot, StartMode, SupervisorView};
-use crate::engine::{Command, Event, Notice, Now, Stack, State};
+use crate::engine::{Command, Event, Notice, Now, Stack};
 use crate::model::ServiceName;
 use crate::sys::{Os, clock, procfs};
 use std::collections::BTreeMap;
@@ -20,14 +20,13 @@ pub struct Requests {
     location: Location,
     tracker: Tracker,
     started: Now,
-    leaving: bool,
     /// Answered as the last thing.
     last_words: Vec<mpsc::Sender<Reply>>,
 }
 
 impl Requests {
     pub fn new(location: Location) -> Self {
-        Self { location, tracker: Tracker::default(), started: clock::both(), leaving: false, last_words: Vec::new() }
+        Self { location, tracker: Tracker::default(), started: clock::both(), last_words: Vec::new() }
     }
 
     pub fn take(&mut self, request: Request, reply: mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) {
@@ -42,7 +41,7 @@ impl Requests {
                 let services = known(services, driver.stack())?;
                 let _ = reply.try_send(Reply::Snapshot(Box::new(self.snapshot(&services, tree, driver))));
             }
-            Request::Start { .. } if self.leaving => return Err(Refusal::ShuttingDown),
+            Request::Start { .. } if driver.stack().is_leaving() => return Err(Refusal::ShuttingDown),
             Request::Start { services, mode, replace } => {
                 self.reload(driver)?;
                 let services = known(services, driver.stack())?;
@@ -50,23 +49,22 @@ impl Requests {
             }
             Request::Stop { services, kill, timeout_seconds } => {
                 let services = known(services, driver.stack())?;
-                self.stop(services, kill, timeout_seconds, reply.clone(), driver);
+                let pending = Pending::new(Goal::Down, services.clone(), [], reply.clone());
+                self.begin(pending, Command::Stop { services, kill, timeout: duration(timeout_seconds) }, driver);
             }
             Request::Shutdown { kill, timeout_seconds } => {
-                self.leaving = true;
                 self.last_words.push(reply.clone());
-                let services = known(Vec::new(), driver.stack())?;
-                self.stop(services, kill, timeout_seconds, reply.clone(), driver);
+                let pending = Pending::new(Goal::Down, known(Vec::new(), driver.stack())?, [], reply.clone());
+                self.begin(pending, Command::Shutdown { kill, timeout: duration(timeout_seconds) }, driver);
             }
         }
         Ok(())
     }
 
     /// SIGTERM: everything is stopped, then devstack leaves; a second one kills.
-    pub fn terminate(&mut self, driver: &mut Driver<LinuxOs>) {
-        let services: Vec<ServiceName> = driver.stack().slots().keys().cloned().collect();
-        let kill = std::mem::replace(&mut self.leaving, true);
-        driver.handle([Event::Command(Command::Stop { services, kill, timeout: None })]);
+    pub fn terminate(&self, driver: &mut Driver<LinuxOs>) {
+        let kill = driver.stack().is_leaving();
+        driver.handle([Event::Command(Command::Shutdown { kill, timeout: None })]);
     }
 
     /// The configuration on disk is the only source of what may run.
@@ -88,18 +86,6 @@ impl Requests {
     ) {
         let all = driver.stack().with_dependencies(&services);
         self.begin(Pending::new(Goal::Up, services.clone(), all, reply), Command::Start { services, mode, replace }, driver);
-    }
-
-    fn stop(
-        &mut self,
-        services: Vec<ServiceName>,
-        kill: bool,
-        timeout: Option<f64>,
-        reply: mpsc::Sender<Reply>,
-        driver: &mut Driver<LinuxOs>,
-    ) {
-        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        self.begin(Pending::new(Goal::Down, services.clone(), [], reply), Command::Stop { services, kill, timeout }, driver);
     }
 
     /// Earlier notices belong to earlier requests; what the command itself causes belongs to this one too.
@@ -155,17 +141,16 @@ impl Requests {
         }
     }
 
-    /// Everything was asked to stop, and is at rest.
-    pub fn may_leave(&self, stack: &Stack) -> bool {
-        self.leaving && stack.slots().values().all(|slot| slot.state == State::Stopped)
-    }
-
     /// Waits until the last answers are taken.
     pub async fn farewell(&mut self) {
         for reply in self.last_words.drain(..) {
             let _ = tokio::time::timeout(FAREWELL, reply.closed()).await;
         }
     }
+}
+
+fn duration(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 /// # Errors

@@ -66,12 +66,14 @@ pub struct Rig {
     pub driver: Driver<SimOs>,
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     pub has_keeper: bool,
+    /// Of the next ledger that is made anew.
+    epoch: u64,
 }
 
 impl Rig {
     pub fn new(services: impl IntoIterator<Item = Service>) -> Self {
         let services = services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
-        let mut rig = Self { driver: Driver::new(Stack::new(1), SimOs::default()), services, has_keeper: true };
+        let mut rig = Self { driver: Driver::new(Stack::new(1), SimOs::default()), services, has_keeper: true, epoch: 2 };
         rig.driver.configure(&rig.services);
         rig
     }
@@ -188,9 +190,18 @@ impl Rig {
         self.come_back(away);
     }
 
+    /// And the ledger is gone, or cannot be used. What it counted is forgotten with it.
+    pub fn crash_without_ledger(&mut self, away: Duration) {
+        self.os().saved = None;
+        self.os().forget_starts();
+        self.crash(away);
+    }
+
     fn come_back(&mut self, away: Duration) {
         let mut os = std::mem::take(self.driver.os_mut());
-        let stack = os.saved.clone().unwrap_or_else(|| Stack::new(1));
+        let epoch = self.epoch;
+        self.epoch += 1;
+        let stack = os.saved.clone().unwrap_or_else(|| Stack::new(epoch));
         let bytes = Ledger::new("boot".to_owned(), stack).to_json();
         let stack = Ledger::from_json(&bytes).expect("our own ledger").stack;
         let recorded = stack.slots().values().filter_map(|slot| slot.state.run()).collect();

@@ -8,6 +8,7 @@ use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Report, Stack};
 use crate::model::{Pid, Project};
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
@@ -69,7 +70,9 @@ fn supervise(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, ready: Op
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let mut supervisor = Supervisor::restore(inherited, keeper_pid, link)?;
+        // Only whoever launches the pair waits at the other end of a pipe; a keeper that starts another supervisor gives none.
+        let launched = ready.as_ref().is_some_and(spawn::is_pipe);
+        let mut supervisor = Supervisor::restore(inherited, keeper_pid, link, launched)?;
         drop(ready);
         supervisor.run(inherited).await
     })
@@ -84,22 +87,24 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink) -> io::Result<Self> {
+    fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, launched: bool) -> io::Result<Self> {
         keeper::become_subreaper()?;
         spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
         let boot_id = procfs::boot_id()?;
-        let restored = match store::load(&folders.ledger(), &boot_id) {
-            store::Found::Stack(stack) => Some(*stack),
-            store::Found::Nothing => None,
+        let mut stack = match store::load(&folders.ledger(), &boot_id) {
+            store::Found::Stack(stack) => *stack,
+            store::Found::Nothing => store::new_stack(),
             store::Found::Damaged { why } => {
                 let to = store::set_aside(&folders.ledger())?;
                 complain(&io::Error::other(format!("the ledger could not be used ({why}); it was moved to {}", to.display())));
-                None
+                store::new_stack()
             }
         };
-        let recovered = restored.is_some();
-        let stack = restored.unwrap_or_else(store::new_stack);
+        if launched {
+            stack.stay();
+        }
+        failpoint::reach(Failpoint::LedgerLoaded);
         let (project, broken) = project(&inherited.location, &stack)?;
         let (inbox, messages) = mpsc::channel(INBOX);
         let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
@@ -107,11 +112,8 @@ impl Supervisor {
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
-        if recovered {
-            driver.recover(&project.services);
-        } else {
-            driver.configure(&project.services);
-        }
+        driver.recover(&project.services);
+        failpoint::reach(Failpoint::Recovered);
         listen(inherited, &inbox)?;
         forward_signals(&inbox)?;
         tokio::task::spawn_local(async move {
@@ -128,6 +130,9 @@ impl Supervisor {
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
         loop {
+            if self.driver.stack().may_leave() {
+                return self.leave().await;
+            }
             let deadline = self.driver.stack().next_deadline();
             let mut batch = Vec::new();
             tokio::select! {
@@ -138,9 +143,6 @@ impl Supervisor {
             self.pass_on();
             if self.driver.os().keeper().is_none() {
                 return Err(become_keeper(inherited));
-            }
-            if self.requests.may_leave(self.driver.stack()) {
-                return self.leave().await;
             }
         }
     }
@@ -181,6 +183,7 @@ impl Supervisor {
     /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
     async fn leave(&mut self) -> io::Result<()> {
         self.requests.farewell().await;
+        failpoint::reach(Failpoint::Leaving);
         self.driver.os().leave();
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
@@ -190,6 +193,7 @@ impl Supervisor {
 /// The keeper was killed. This process is the parent of every worker, so it becomes the keeper and has a new supervisor adopt
 /// them: the ledger on disk is complete.
 fn become_keeper(inherited: &Inherited) -> io::Error {
+    failpoint::reach(Failpoint::BecomingKeeper);
     let argv = launch::argv(&inherited.location);
     match std::fs::File::open("/dev/null") {
         Ok(nobody) => spawn::become_in_place(

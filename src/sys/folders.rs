@@ -1,5 +1,6 @@
 //! Where devstack keeps what it must remember, and where it listens: private folders, one pair a project.
 
+use super::failpoint::{self, Failpoint};
 use crate::model::ProjectId;
 use std::ffi::OsStr;
 use std::io;
@@ -98,7 +99,9 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&new)
         .and_then(|mut file| io::Write::write_all(&mut file, content))
-        .and_then(|()| std::fs::rename(&new, path));
+        .inspect(|()| failpoint::reach(Failpoint::LedgerWritten))
+        .and_then(|()| std::fs::rename(&new, path))
+        .inspect(|()| failpoint::reach(Failpoint::LedgerReplaced));
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
     }

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "fork")]
 
 use super::clock;
+use super::failpoint::{self, Failpoint};
 use super::poll::Deadline;
 use crate::model::{BootTime, Exit, Pid, Signal};
 use nix::libc;
@@ -56,6 +57,7 @@ pub fn keep(mut gift: Option<OwnedFd>, supervise: impl Fn(KeeperLink, Option<Own
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut crashes = [None::<BootTime>; MOST_CRASHES];
     for turn in 0.. {
+        failpoint::reach(Failpoint::BeforeSupervisor);
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         // SAFETY: this process has one thread, so the child may go on with everything it inherits.
         match unsafe { nix::unistd::fork() }? {

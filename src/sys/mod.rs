@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod failpoint;
 pub mod folders;
 pub mod follow;
 pub mod keeper;

@@ -1,4 +1,4 @@
-use crate::engine::{Event, Notice, Now, Report, Stack};
+use crate::engine::{Event, Notice, Now, Report, Running, Stack};
 use crate::model::{BootTime, ProcId, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// find that the world has moved on (the process is gone, the run is unknown); that is not an error but the next event.
 pub trait Os {
     fn now(&self) -> Now;
+
+    /// The main processes of this project that run, whether or not any ledger knows them.
+    fn find_running(&mut self) -> Vec<Running>;
 
     /// Begins the set-up of a service, or the check of an external one; ends in `Report::SetUp`.
     fn set_up(&mut self, run: RunId, service: &Arc<Service>);

@@ -6,8 +6,9 @@
 use super::procfs::{self, Reader, Stat};
 use super::{cgroup, clock};
 use crate::cleanup::Me;
-use crate::model::{BootTime, COOKIE, FileId, Observed, Pid, ProcId, Project, ProjectId, ROOT, ServiceName};
-use std::collections::HashMap;
+use crate::engine::Running;
+use crate::model::{BootTime, COOKIE, FileId, MAIN_PID, Mark, Observed, Pid, ProcId, Project, ProjectId, ROOT, RunId, ServiceName};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -55,6 +56,42 @@ fn with_relatives(all: &[Observed], deserves: &dyn Fn(&Observed) -> bool) -> Vec
         line(index).for_each(|up| wanted[up] = true);
     }
     wanted
+}
+
+/// The main processes of a project's runs, by what they and their descendants carry: a process that overwrote its environment
+/// is named by any child that did not.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn main_processes(project: &Project) -> io::Result<Vec<Running>> {
+    let mut reader = Reader::default();
+    let root = project.root.as_os_str().as_encoded_bytes();
+    let mut found: BTreeMap<(ServiceName, RunId), (Pid, bool)> = BTreeMap::new();
+    for pid in procfs::pids()? {
+        let Ok([Some(cookie), Some(said), Some(main)]) = reader.environ(pid, [COOKIE.as_bytes(), ROOT.as_bytes(), MAIN_PID.as_bytes()])
+        else {
+            continue;
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+        let run = text(cookie).and_then(|cookie| run_named_by(&cookie, project)).filter(|_| said == root);
+        if let (Some(run), Some(main)) = (run, text(main).and_then(|main| main.parse().ok())) {
+            let of_run = found.entry(run).or_insert((main, false));
+            of_run.1 |= main == pid;
+        }
+    }
+    let alive = |((service, run), (pid, says_so)): ((ServiceName, RunId), (Pid, bool))| {
+        let stat = reader.stat(pid).ok().filter(|stat| !stat.is_dead() && stat.sid == pid)?;
+        let is_its_own = says_so || reader.mark(pid).ok()? == Some(Mark::of(root, run));
+        is_its_own.then(|| Running { service, run, main: stat.id(), started_at: procfs::started_at(stat.start_ticks) })
+    };
+    Ok(found.into_iter().filter_map(alive).collect())
+}
+
+/// `project/service/run`, if it is of this project; whether it still has such a service is another question.
+fn run_named_by(cookie: &str, project: &Project) -> Option<(ServiceName, RunId)> {
+    let (head, run) = cookie.rsplit_once('/')?;
+    let (name, service) = head.rsplit_once('/')?;
+    (name == project.name).then_some((ServiceName::new(service).ok()?, run.parse().ok()?))
 }
 
 /// What the log of each service that devstack runs leads to now.

@@ -353,6 +353,10 @@ pub fn inherited<const N: usize>() -> io::Result<[OwnedFd; N]> {
     }
 }
 
+pub fn is_pipe(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo())
+}
+
 /// What this process runs, even after its file was replaced.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 

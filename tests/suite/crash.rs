@@ -233,26 +233,28 @@ fn a_process_with_no_tie_left_is_gone_also_after_everything_was_killed() {
 }
 
 #[test]
-fn a_stop_that_finds_the_ledger_damaged_ends_what_carries_our_marks() {
+fn a_stop_that_finds_the_ledger_damaged_asks_what_runs_to_stop() {
     let stack = TestStack::new(WEB);
     let (keeper, supervisor, worker) = started(&stack);
     kill_both(keeper, supervisor);
     std::fs::write(stack.state_file("ledger.json"), b"{\"version\":1,\"st").expect("a ledger");
-    stack.run("status").ends_with(3).says("the ledger cannot be used");
-    stack.run("stop").ends_with(0);
+    stack.run("status").ends_with(0).says("the ledger cannot be used");
+    stack.run("stop").ends_with(0).says("web: stopped");
     assert!(!is_alive(worker));
+    stack.run("stop --supervisor").ends_with(0);
     assert_eq!(stack.processes(), []);
 }
 
 #[test]
-fn a_damaged_ledger_is_set_aside_and_nothing_is_doubled() {
+fn a_damaged_ledger_is_set_aside_with_a_message_and_rebuilt_from_what_runs() {
     let stack = TestStack::new(WEB);
     let (keeper, supervisor, worker) = started(&stack);
     kill_both(keeper, supervisor);
     let ledger = stack.state_file("ledger.json");
     std::fs::write(&ledger, b"{\"version\":1,\"st").expect("a ledger");
-    stack.run("start").ends_with(0).says(&format!("web: ended pid {}", worker.pid));
-    assert!(!is_alive(worker) && stack.processes().len() == 3);
+    stack.run("start").ends_with(0).says("the ledger could not be used").says(&format!("already running (pid {}), untouched", worker.pid));
+    assert_eq!(stack.pid("web"), worker);
+    assert!(stack.service("web")["uptime_seconds"].as_f64() > Some(0.0));
     let folder = std::fs::read_dir(ledger.parent().expect("a folder")).expect("a folder");
     let names: Vec<_> = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     assert!(names.iter().any(|name| name.starts_with("ledger.json.damaged-")), "{names:?}");

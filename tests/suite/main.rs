@@ -9,6 +9,7 @@ mod cleanup_command;
 mod crash;
 mod demo;
 mod documentation;
+mod failpoints;
 mod good_config;
 mod health;
 mod help;

@@ -33,6 +33,7 @@ pub struct TestStack {
     base: PathBuf,
     pub root: PathBuf,
     started: RefCell<Vec<Child>>,
+    settings: RefCell<Vec<(&'static str, String)>>,
     _folder: tempfile::TempDir,
 }
 
@@ -60,7 +61,7 @@ impl TestStack {
         for name in ["project", "home", "state", "runtime", "output"] {
             fs::DirBuilder::new().mode(0o700).create(base.join(name)).expect("a folder");
         }
-        Self { root: base.join("project"), base, started: RefCell::default(), _folder: folder }
+        Self { root: base.join("project"), base, started: RefCell::default(), settings: RefCell::default(), _folder: folder }
     }
 
     pub fn configure(&self, services: &str) {
@@ -69,6 +70,11 @@ impl TestStack {
 
     pub fn write(&self, file: &str, content: &str) {
         fs::write(self.root.join(file), content).expect("a file");
+    }
+
+    /// A variable in the environment of every command from now on.
+    pub fn set(&self, name: &'static str, value: impl Into<String>) {
+        self.settings.borrow_mut().push((name, value.into()));
     }
 
     /// Of the services of this project, and of everything else that a test starts in it.
@@ -81,7 +87,7 @@ impl TestStack {
     /// `devstack` with the words of `line`.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(DEVSTACK);
-        self.in_its_environment(&mut command).args(line.split_whitespace());
+        self.in_its_environment(&mut command).args(line.split_whitespace()).envs(self.settings.borrow().iter().cloned());
         command
     }
 

@@ -1,7 +1,7 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Notice, Probed, Report, State, Wanted};
-use super::{KILL_PATIENCE, Slot, Turn};
+use super::super::{Act, Cause, Notice, Now, Probed, Report, Running, State, Wanted};
+use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
 
 impl Slot {
@@ -96,6 +96,22 @@ impl Slot {
             | State::Exited { .. }
             | State::Failed { .. }
             | State::Present => {}
+        }
+    }
+
+    /// Another run than the one in the ledger is there, whose end nobody saw. It goes on, or on its way out if that was asked.
+    pub(in crate::engine) fn take_in(&mut self, running: &Running, now: Now) {
+        let Running { run, main, started_at, .. } = *running;
+        let going_down = self.is_going_down() || matches!(self.state, State::Stuck { .. });
+        let age = now.boot.since(started_at);
+        let spawned_wall = now.wall.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).unwrap_or(now.wall);
+        self.process = Some(Process { main, spawned_at: started_at, started_at: spawned_wall, log_offset: 0, ready_at: Some(started_at) });
+        if going_down {
+            let kill_at = now.boot.after(self.spec.stop_timeout);
+            self.state = State::Stopping { run, why: Reason::Requested, kill_at };
+        } else {
+            self.wanted = Wanted::Up;
+            self.state = State::Running { run, recycle_at: self.recycle_at(run, started_at) };
         }
     }
 

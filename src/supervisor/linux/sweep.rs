@@ -9,6 +9,7 @@ use crate::supervisor::clear::{self, wait_for_one};
 use crate::supervisor::message::Message;
 use crate::supervisor::run::Run;
 use crate::supervisor::set::{self, Belonging};
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{clock, procfs};
 use std::time::Duration;
@@ -29,6 +30,7 @@ impl LinuxOs {
             let found = set::belongings(&run.traits, &household);
             let next = sweep.next(clock::now(), &set::members(&found));
             perform(run, &next, &found);
+            failpoint::reach(Failpoint::SweepBegun);
             let (on, until) = match next.then {
                 Then::Rescan => {
                     self.household = None;
@@ -37,6 +39,7 @@ impl LinuxOs {
                 Then::Empty => {
                     run.sweep = None;
                     let swept = std::mem::take(&mut run.swept);
+                    failpoint::reach(Failpoint::Swept);
                     let service = run.service.name.clone();
                     if !swept.is_empty() {
                         self.notices.push((service.clone(), crate::engine::Notice::Swept(swept)));

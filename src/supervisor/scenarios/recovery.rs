@@ -1,7 +1,8 @@
 //! Devstack itself dies, or cannot write down what it does.
 
 use super::{app, ends_well_after, sound};
-use crate::model::RestartPolicy;
+use crate::engine::{Command, Event};
+use crate::model::{Reason, RestartPolicy};
 use crate::supervisor::rig::seconds;
 use crate::sys::sim::Behaviour;
 use std::time::Duration;
@@ -33,6 +34,19 @@ fn a_stop_that_was_accepted_survives_devstack() {
 }
 
 #[test]
+fn a_farewell_goes_on_after_devstack_was_killed_on_its_way_out() {
+    let mut rig = app(|_| {}, [Behaviour { ends_on_signal: Some(seconds(5)), ..Behaviour::default() }]);
+    rig.start(&["app"]);
+    rig.pass(seconds(1));
+    rig.driver.handle([Event::Command(Command::Shutdown { kill: false, timeout: None })]);
+    assert!(!rig.driver.stack().may_leave());
+    rig.crash(seconds(1));
+    rig.pass(seconds(10));
+    assert!(rig.driver.stack().may_leave() && rig.word("app") == "stopped");
+    sound(&rig);
+}
+
+#[test]
 fn a_full_disk_stops_nobody_and_is_tried_again() {
     let mut rig = app(|_| {}, []);
     rig.os().full_disk = 3;
@@ -44,17 +58,53 @@ fn a_full_disk_stops_nobody_and_is_tried_again() {
 }
 
 #[test]
-fn a_worker_that_the_full_disk_hid_from_the_ledger_is_not_doubled() {
+fn a_worker_that_the_full_disk_hid_from_the_ledger_is_neither_doubled_nor_restarted() {
     let mut rig = app(|it| it.restart = RestartPolicy::Always, [ends_well_after(seconds(10))]);
     rig.start(&["app"]);
     rig.pass(seconds(5));
     rig.os().full_disk = 1000;
     rig.pass(seconds(20));
+    let hidden = rig.pid("app");
     rig.crash(seconds(1));
     rig.os().full_disk = 0;
     rig.pass(seconds(20));
-    assert_eq!(rig.word("app"), "running");
+    assert_eq!((rig.word("app"), rig.pid("app")), ("running", hidden));
     assert_eq!(rig.driver.os().world.processes.len(), 1);
+    sound(&rig);
+}
+
+#[test]
+fn without_a_ledger_what_runs_is_taken_in_and_ends_and_restarts_as_before() {
+    let mut rig = app(|it| (it.restart, it.max_runtime) = (RestartPolicy::Always, Some(seconds(50))), [Behaviour::default()]);
+    rig.start(&["app"]);
+    rig.pass(seconds(5));
+    let pid = rig.pid("app");
+    rig.crash_without_ledger(seconds(10));
+    assert_eq!((rig.word("app"), rig.pid("app")), ("running", pid));
+    rig.pass(seconds(30));
+    assert_eq!(rig.pid("app"), pid);
+    rig.pass(seconds(60));
+    assert_eq!(rig.slot("app").last_exit.as_ref().map(|last| last.reason), Some(Reason::MaxRuntime));
+    assert_eq!(rig.word("app"), "running");
+    rig.stop(&["app"]);
+    rig.pass(seconds(40));
+    assert_eq!(rig.word("app"), "stopped");
+    sound(&rig);
+}
+
+#[test]
+fn a_stop_goes_on_although_the_ledger_knows_only_an_earlier_run() {
+    let slow = Behaviour { ends_on_signal: Some(seconds(20)), ..Behaviour::default() };
+    let mut rig = app(|it| it.restart = RestartPolicy::Always, [ends_well_after(seconds(10)), slow]);
+    rig.start(&["app"]);
+    rig.pass(seconds(5));
+    rig.stop(&["app"]);
+    rig.os().full_disk = 1000;
+    rig.start(&["app"]);
+    rig.pass(seconds(40));
+    rig.os().full_disk = 0;
+    rig.crash(seconds(1));
+    rig.pass(seconds(60));
     sound(&rig);
 }
 

@@ -9,7 +9,7 @@ pub use behaviour::{Behaviour, Child, Errand, Fork};
 pub use world::{Process, Role, World};
 
 use super::Os;
-use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Spawned, Stack, State};
+use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Running, Spawned, Stack, State};
 use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -108,6 +108,12 @@ impl SimOs {
         }
     }
 
+    /// As far as anybody remembers, nothing was ever started.
+    pub fn forget_starts(&mut self) {
+        self.automatic_starts.clear();
+        self.last_end.clear();
+    }
+
     fn count_start(&mut self, service: &Service) {
         let planned = self.last_end.remove(&service.name).is_none_or(Reason::is_planned);
         if planned {
@@ -139,6 +145,13 @@ fn next<T: Default>(scripts: &mut BTreeMap<ServiceName, VecDeque<T>>, service: &
 impl Os for SimOs {
     fn now(&self) -> Now {
         self.world.time()
+    }
+
+    fn find_running(&mut self) -> Vec<Running> {
+        if self.dies() {
+            return Vec::new();
+        }
+        self.world.find_running()
     }
 
     fn set_up(&mut self, run: RunId, service: &Arc<Service>) {
@@ -238,6 +251,7 @@ impl Os for SimOs {
             return;
         }
         self.deed("adopt", service);
+        self.world.find_again(id);
         let lives = self.world.processes.iter().any(|process| process.id == main);
         let run = self.world.runs.entry(id).or_default();
         if lives {

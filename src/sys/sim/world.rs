@@ -1,5 +1,5 @@
 use super::Behaviour;
-use crate::engine::{Event, Now, Report};
+use crate::engine::{Event, Now, Report, Running};
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,6 +208,21 @@ impl World {
 
     pub fn plan_excess(&mut self, service: &ServiceName, run: RunId, wait: Duration, reason: Reason) {
         self.plan(wait, Happening::Tell(Event::Report(service.clone(), run, Report::Exceeded(reason))));
+    }
+
+    /// What runs says whose it is.
+    pub fn find_running(&self) -> Vec<Running> {
+        let mains = self.processes.iter().filter(|process| process.role == Role::Main && !process.left_alone);
+        let running = |process: &Process| {
+            let started_at = self.runs.get(&process.run)?.released?;
+            Some(Running { service: process.service.clone(), run: process.run, main: process.id, started_at })
+        };
+        mains.filter_map(running).collect()
+    }
+
+    /// With everything that carries its marks.
+    pub fn find_again(&mut self, run: RunId) {
+        self.processes.iter_mut().filter(|process| process.run == run).for_each(|process| process.lost = false);
     }
 
     /// Devstack is gone: nobody watches, nobody is told, what was held at its gate ends, zombies go to whoever collects them.

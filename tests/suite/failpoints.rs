@@ -1,0 +1,178 @@
+//! Devstack killed at every place where it may be in the middle of something: each time the next command makes it whole again.
+
+use crate::running::Done;
+use crate::support::{TestStack, kill};
+use crate::world::{is_alive, wait_until};
+use devstack::model::ProcId;
+use devstack::sys::failpoint::{Failpoint, VARIABLE};
+use devstack::sys::procfs;
+use std::path::PathBuf;
+
+const SERVICES: &str = "
+[services.bot]
+command = 'python3 worker.py bot'
+[services.web]
+command = 'python3 worker.py web'
+depends_on = ['bot']
+restart = 'always'
+restart_delay = '10ms'
+";
+
+/// A place is reached this often at the most within one life; the walk ends earlier where it is reached less often.
+const OFTEN: u32 = 40;
+
+struct Life {
+    /// Supervisor and keeper are killed from outside, too.
+    upheaval: bool,
+    stack: TestStack,
+    fuse: PathBuf,
+    place: String,
+}
+
+impl Life {
+    fn new(place: Failpoint, count: u32, upheaval: bool) -> Self {
+        let stack = TestStack::new(SERVICES);
+        let fuse = stack.new_output("fuse");
+        std::fs::write(&fuse, "").expect("a file");
+        stack.set(VARIABLE, format!("{}:{count}:{}", place.name(), fuse.display()));
+        Self { upheaval, stack, fuse, place: format!("{} {count}", place.name()) }
+    }
+
+    fn was_killed(&self) -> bool {
+        !self.fuse.exists()
+    }
+
+    /// Whoever asked a devstack that was killed is told so, and asks again.
+    fn ask(&self, line: &str) -> Done {
+        let before = self.was_killed();
+        let done = self.stack.run(line);
+        if done.code == Some(0) {
+            return done;
+        }
+        assert!(self.was_killed() && !before, "{}: {done:?}", self.place);
+        self.stack.run(line).ends_with(0)
+    }
+
+    /// The main processes that run, by what they carry.
+    fn mains(&self, service: &str) -> Vec<ProcId> {
+        let is_main = |id: &ProcId| {
+            let value = |name: &[u8]| procfs::environ_value(id.pid, name).and_then(|value| String::from_utf8(value).ok());
+            value(b"DEVSTACK_PID").is_some_and(|pid| pid == id.pid.to_string())
+                && value(b"DEVSTACK_RUN").is_some_and(|run| run.starts_with(&format!("shop/{service}/")))
+        };
+        self.stack.processes().into_iter().filter(is_main).collect()
+    }
+
+    /// What status says, and the process table too: one of each.
+    fn both_run(&self) -> [ProcId; 2] {
+        ["bot", "web"].map(|service| {
+            wait_until(&format!("{}: {service} runs", self.place), || {
+                let said = self.stack.service(service);
+                assert!(self.mains(service).len() <= 1, "{}: two of {service}: {said:#}", self.place);
+                said["state"] == "running" && said["pid"].as_i64() == self.mains(service).first().map(|id| i64::from(id.pid))
+            });
+            self.mains(service)[0]
+        })
+    }
+
+    /// What comes after is the same, and the workers too.
+    fn disturb(&self, web: ProcId) {
+        if !self.upheaval {
+            return;
+        }
+        for half in [TestStack::supervisor, TestStack::keeper] {
+            kill(half(&self.stack));
+            self.ask("start");
+            assert_eq!(self.both_run()[1], web, "{}: a worker is not devstack", self.place);
+        }
+    }
+
+    /// Start, crash of a worker, restart of another, stop, farewell.
+    fn live(&self) {
+        self.ask("start");
+        let [bot, web] = self.both_run();
+        self.disturb(web);
+        kill(web);
+        wait_until(&format!("{}: web is replaced", self.place), || self.mains("web").first().is_some_and(|id| *id != web));
+        let [same, replaced] = self.both_run();
+        assert_eq!(same, bot, "{}: bot was not asked for anything", self.place);
+        self.ask("restart web");
+        let [same, restarted] = self.both_run();
+        assert!(same == bot && restarted != replaced && !is_alive(replaced), "{}", self.place);
+        self.ask("stop web");
+        assert_eq!((self.mains("web"), self.mains("bot")), (vec![], vec![bot]), "{}", self.place);
+        assert_eq!(self.stack.service("web")["state"], "stopped", "{}", self.place);
+        self.ask("stop --supervisor");
+        assert_eq!(self.stack.processes(), [], "{}", self.place);
+        assert_eq!(self.stack.times("bot", "started").len(), 1, "{}: bot ran once", self.place);
+        // Its asked-for restart may have been asked for twice.
+        assert!((3..=4).contains(&self.stack.times("web", "started").len()), "{}: {}", self.place, self.stack.log("web"));
+    }
+}
+
+/// How often the place was reached before it was no longer reached in the whole of a life.
+fn walk(place: Failpoint, upheaval: bool) -> u32 {
+    for count in 1..=OFTEN {
+        let life = Life::new(place, count, upheaval);
+        life.live();
+        if !life.was_killed() {
+            return count - 1;
+        }
+    }
+    panic!("{} is reached more than {OFTEN} times", place.name());
+}
+
+fn survives(upheaval: bool, places: &[Failpoint]) {
+    for place in places {
+        assert!(walk(*place, upheaval) > 0, "{} is never reached", place.name());
+    }
+}
+
+const COMING_UP: [Failpoint; 4] = [Failpoint::SocketBound, Failpoint::BeforeSupervisor, Failpoint::LedgerLoaded, Failpoint::Recovered];
+const SPAWN: [Failpoint; 3] = [Failpoint::BeforeSpawn, Failpoint::Spawned, Failpoint::Released];
+const LEDGER: [Failpoint; 2] = [Failpoint::LedgerWritten, Failpoint::LedgerReplaced];
+const SIGNAL: [Failpoint; 2] = [Failpoint::BeforeSignal, Failpoint::Signalled];
+const SWEEP: [Failpoint; 4] = [Failpoint::SweepBegun, Failpoint::Swept, Failpoint::BeforeReap, Failpoint::Reaped];
+const LEAVING: [Failpoint; 1] = [Failpoint::Leaving];
+const COMING_BACK: [Failpoint; 2] = [Failpoint::Adopted, Failpoint::BecomingKeeper];
+
+#[test]
+fn killed_while_the_pair_comes_up() {
+    survives(false, &COMING_UP);
+}
+
+#[test]
+fn killed_around_a_spawn() {
+    survives(false, &SPAWN);
+}
+
+#[test]
+fn killed_at_every_write_of_the_ledger() {
+    survives(false, &LEDGER);
+}
+
+#[test]
+fn killed_around_a_signal() {
+    survives(false, &SIGNAL);
+}
+
+#[test]
+fn killed_around_a_sweep_and_the_reaping() {
+    survives(false, &SWEEP);
+}
+
+#[test]
+fn killed_on_the_way_out() {
+    survives(false, &LEAVING);
+}
+
+#[test]
+fn killed_while_it_comes_back_from_an_earlier_kill() {
+    survives(true, &COMING_BACK);
+}
+
+#[test]
+fn every_place_has_its_test() {
+    let tested = [&COMING_UP[..], &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK].concat();
+    assert!(Failpoint::ALL.iter().all(|place| tested.contains(place)));
+}
