@@ -7,6 +7,7 @@ pub mod clock;
 pub mod folders;
 pub mod follow;
 pub mod keeper;
+pub mod leftovers;
 pub mod lock;
 pub mod logfile;
 mod os;

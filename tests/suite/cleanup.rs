@@ -38,7 +38,7 @@ fn the_pool_of_a_killed_worker_goes_without_leaking_semaphores() {
         assert_eq!((one.decision.role, one.action), (one.decision.role, expected));
     }
     assert!(!pool.semaphore.exists(), "its tracker was left the time to clean up");
-    let report = Report { dry_run: false, done };
+    let report = Report { dry_run: false, done, leftovers: None };
     assert!(report.survivors().next().is_none());
     assert!(world.ours(&Choice::default()).is_empty());
 }
