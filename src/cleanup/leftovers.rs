@@ -172,7 +172,7 @@ pub fn judge(one: &Leftover, living: &[LivingPython], older_than: Option<Duratio
         return Judgement::left_alone(format!("younger than {}", humantime::format_duration(limit)));
     }
     if let Some(owner) = living.iter().find(|python| may_know(python, one, living)) {
-        return Judgement::left_alone(format!("pid {} runs Python, was there before it and may know its name", owner.pid));
+        return Judgement::left_alone(format!("pid {} may know its name: a Python that is about as old, or older", owner.pid));
     }
     let reason = match one.kind {
         LeftoverKind::Semaphore | LeftoverKind::Arena => "no process uses it",

@@ -79,7 +79,7 @@ fn what_is_odd_or_cannot_be_told_stays_and_is_no_living_pools() {
 fn a_python_that_was_there_before_keeps_what_it_may_know_by_name_alone() {
     let before = [python(7, HOUR)];
     for kind in [LeftoverKind::SharedMemory, LeftoverKind::TempFolder] {
-        assert_eq!(judge(&leftover(kind), &before, None).reason, "pid 7 runs Python, was there before it and may know its name");
+        assert_eq!(judge(&leftover(kind), &before, None).reason, "pid 7 may know its name: a Python that is about as old, or older");
         assert!(goes(&leftover(kind), &[python(7, HOUR / 2)]), "it came later");
     }
     for kind in [LeftoverKind::Semaphore, LeftoverKind::Arena] {

@@ -7,23 +7,46 @@ use crate::cleanup::role_of;
 use crate::model::{FileId, Pid};
 use crate::sys::procfs::{self, Reader, Stat};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-/// Notes with each of them which of the processes that may be looked into have it open, mapped, or as their working folder.
+/// Notes with each of them which of the processes that may be looked into have it open, mapped, or as their working folder, or
+/// listen in it.
 pub fn find_users(found: &mut [Leftover]) -> io::Result<()> {
     if found.is_empty() {
         return Ok(());
     }
+    let sockets = bound_sockets();
+    let is_in = |path: &[u8], one: &Leftover| Path::new(OsStr::from_bytes(path)).parent() == Some(one.path.as_path());
+    let within = |one: &Leftover| sockets.iter().filter(|(path, _)| is_in(path, one)).map(|(_, socket)| *socket).collect();
+    let within: Vec<Vec<FileId>> = found.iter().map(within).collect();
     for pid in procfs::pids()?.into_iter().filter(|pid| *pid != own_pid()) {
         let Some(place) = Reader::default().stat(pid).ok().and_then(|stat| place(&stat)) else { continue };
         let used = used_files(&place);
-        for one in found.iter_mut().filter(|one| used.contains(&one.file)) {
-            one.users.push(pid);
+        for (one, within) in found.iter_mut().zip(&within) {
+            if used.contains(&one.file) || within.iter().any(|socket| used.contains(socket)) {
+                one.users.push(pid);
+            }
         }
     }
     Ok(())
+}
+
+/// The path that each was bound to, and what a descriptor of it is open on. Only those of this network namespace.
+fn bound_sockets() -> Vec<(Vec<u8>, FileId)> {
+    let Ok(any) = UnixDatagram::unbound().and_then(|socket| Ok(rustix::fs::fstat(socket)?)) else { return Vec::new() };
+    let text = fs::read("/proc/net/unix").unwrap_or_default();
+    // `address: count protocol flags type state inode path`
+    let parse = |line: &[u8]| {
+        let slash = line.iter().position(|byte| *byte == b'/')?;
+        let inode = std::str::from_utf8(&line[..slash]).ok()?.split_ascii_whitespace().nth(6)?.parse().ok()?;
+        Some((line[slash..].to_vec(), FileId { dev: any.st_dev, ino: inode }))
+    };
+    text.split(|byte| *byte == b'\n').filter_map(parse).collect()
 }
 
 /// Everything of the asking user that runs Python.
