@@ -102,7 +102,7 @@ _devstack() {
             return 0
             ;;
         devstack__subcmd__cleanup__subcmd__workers)
-            opts="-q -v -h --dry-run --older-than --include-manual --include-unproven --yes --managed --json --project --config --color --quiet --verbose --help"
+            opts="-q -v -h --dry-run --older-than --include-manual --include-unproven --yes --managed --leftovers --json --project --config --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -108,6 +108,7 @@ complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l in
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l include-unproven -d 'Also processes whose command line says so, without any proof; asks first'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l yes -d 'Do not ask'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l managed -d 'Also the processes of living runs'
+complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l leftovers -d 'Also what dead pools left in /dev/shm and the folder for temporary files, if nobody uses it: named semaphores, shared memory, temp folders. Whose it was cannot be told, so it cannot be limited to services'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l json -d 'Machine-readable'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'

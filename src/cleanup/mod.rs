@@ -7,6 +7,7 @@ mod argv;
 mod decision;
 mod evidence;
 pub mod killing;
+pub mod leftovers;
 mod plan;
 mod table;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Needs no supervisor. Decides wording and what to ask; ownership is `cleanup`'s, the order of ending `cleanup::killing`'s.
 
 mod act;
+mod leftovers;
 mod report;
 
 pub use act::{Done, end, look};
@@ -42,6 +43,10 @@ pub struct Args {
     /// Also the processes of living runs
     #[arg(long)]
     pub managed: bool,
+    /// Also what dead pools left in /dev/shm and the folder for temporary files, if nobody uses it: named semaphores, shared
+    /// memory, temp folders. Whose it was cannot be told, so it cannot be limited to services
+    #[arg(long)]
+    pub leftovers: bool,
     /// Machine-readable
     #[arg(long)]
     pub json: bool,
@@ -56,6 +61,10 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         return Err(error.hint("look first with --dry-run, then add --yes"));
     }
     let choice = choice(args, context)?;
+    if args.leftovers && choice.services.is_some() {
+        let error = Error::usage("--leftovers cannot be limited to services: nothing in a leftover says whose it was");
+        return Err(error.hint("leave the services out, or run `devstack cleanup-workers --leftovers` by itself"));
+    }
     let supervisor = Client::connect(context).ok().flatten().map(|client| client.supervisor());
     let (project, ledger) = (&context.project, &offline::ledger_facts(context, supervisor));
     let seen = look(project, ledger, &choice).map_err(|error| Error::failed(format!("cannot read the process table: {error}")))?;
@@ -65,13 +74,16 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     } else {
         end(project, ledger, &choice, seen).map_err(|error| Error::failed(format!("cannot go on: {error}")))?
     };
-    let report = Report { dry_run: args.dry_run, done };
+    // Last, so that what the processes left that were just ended counts too.
+    let leftovers = args.leftovers.then(|| leftovers::clear(args.older_than, args.dry_run)).transpose();
+    let leftovers = leftovers.map_err(|error| Error::failed(format!("cannot look for leftovers: {error}")))?;
+    let report = Report { dry_run: args.dry_run, done, leftovers };
     if args.json {
         report.print_json()?
     } else {
         report.print_table()?
     }
-    if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
+    if report.is_complete() { Ok(()) } else { Err(Error::told(exit_code::FAILED)) }
 }
 
 /// Before `stop` says that nothing runs: what devstack once started and no ledger knows any more carries its marks all the same.
@@ -88,7 +100,7 @@ pub fn end_unknown(services: &[ServiceName], context: &Context) -> Result<(), Er
     if !seen.iter().any(|one| one.action_planned == Action::WouldTerminate) {
         return Ok(());
     }
-    let report = Report { dry_run: false, done: end(project, ledger, &choice, seen).map_err(cannot)? };
+    let report = Report { dry_run: false, done: end(project, ledger, &choice, seen).map_err(cannot)?, leftovers: None };
     report.print_table()?;
     if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ pub mod failpoint;
 pub mod folders;
 pub mod follow;
 pub mod keeper;
+pub mod leftovers;
 pub mod lock;
 pub mod logfile;
 mod os;

@@ -14,6 +14,7 @@ mod good_config;
 mod health;
 mod help;
 mod layers;
+mod leftovers;
 mod logs;
 mod on_terminal;
 mod restart;

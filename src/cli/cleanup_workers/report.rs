@@ -1,5 +1,6 @@
 //! What became of each process, for a person and for a program.
 
+use super::leftovers::{self, Handled, LeftoverView};
 use super::{Done, Error, style};
 use crate::cleanup::{Action, Decision, Evidence, Kind, Role};
 use crate::model::{Pid, RunId, ServiceName};
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub struct Report {
     pub dry_run: bool,
     pub done: Vec<Done>,
+    /// `None`: not asked for.
+    pub leftovers: Option<Vec<Handled>>,
 }
 
 /// The contract's shape; fields may be added, never changed.
@@ -22,6 +25,8 @@ struct ReportView<'a> {
     processes: Vec<ProcessView<'a>>,
     freed_mb: f64,
     survivors: Vec<Pid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leftovers: Option<Vec<LeftoverView<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +51,11 @@ impl Report {
         self.done.iter().filter(|done| done.action == Action::Survived).map(|done| done.decision.process.id.pid)
     }
 
+    /// Whether everything that was to go is gone.
+    pub fn is_complete(&self) -> bool {
+        self.survivors().next().is_none() && !self.leftovers.iter().flatten().any(|one| one.refused)
+    }
+
     fn of(&self, actions: &[Action]) -> impl Iterator<Item = &Decision> {
         self.done.iter().filter(|done| actions.contains(&done.action)).map(|done| &done.decision)
     }
@@ -64,6 +74,7 @@ impl Report {
             processes: self.done.iter().map(ProcessView::from).collect(),
             freed_mb: one_decimal(self.freed_mb()),
             survivors: self.survivors().collect(),
+            leftovers: self.leftovers.as_ref().map(|all| all.iter().map(LeftoverView::from).collect()),
         };
         serde_json::to_string(&view)
     }
@@ -79,7 +90,13 @@ impl Report {
         if !rows.is_empty() {
             put(&format!("{}\n", table(&rows).trim_fmt()))?;
         }
+        if let Some(table) = self.leftovers.as_deref().and_then(leftovers::table) {
+            put(&format!("{}\n", table.trim_fmt()))?;
+        }
         style::say(&self.summary());
+        if let Some(all) = &self.leftovers {
+            style::say(&leftovers::summary(all));
+        }
         Ok(())
     }
 
@@ -124,13 +141,19 @@ impl<'a> From<&'a Done> for ProcessView<'a> {
     }
 }
 
-fn table(rows: &[&Done]) -> Table {
+/// Without lines, as wide as the terminal.
+pub(super) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let stdout = console::Term::stdout();
     if stdout.is_term() {
         table.set_width(stdout.size().1);
     }
+    table
+}
+
+fn table(rows: &[&Done]) -> Table {
+    let mut table = plain_table();
     table.set_header(["PID", "SERVICE", "KIND", "ROLE", "AGE", "MEM", "ACTION", "WHY", "COMMAND"]);
     for done in rows {
         let one = &done.decision;
@@ -158,7 +181,7 @@ fn why(one: &Decision) -> String {
 }
 
 /// A row stays a row whatever a process calls itself.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 100;
     let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match flat.char_indices().nth(LONGEST) {
@@ -168,7 +191,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Two units at most: `3d 1h`, `5m 10s`.
-fn age(age: Duration) -> String {
+pub(super) fn age(age: Duration) -> String {
     let text = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ").replace("days", "d").replace("day", "d")
 }
@@ -181,7 +204,7 @@ fn memory_mb(one: &Decision) -> f64 {
     one.process.memory_bytes as f64 / f64::from(1 << 20)
 }
 
-fn one_decimal(number: f64) -> f64 {
+pub(super) fn one_decimal(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
@@ -209,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_json_has_exactly_the_contracts_shape() {
-        let report = Report { dry_run: false, done: vec![done(Action::Terminated), done(Action::Survived)] };
+        let report = Report { dry_run: false, done: vec![done(Action::Terminated), done(Action::Survived)], leftovers: None };
         let value: serde_json::Value = serde_json::from_str(&report.json().expect("json")).expect("json");
         assert_eq!(value["freed_mb"], 1.0);
         assert_eq!(value["survivors"], serde_json::json!([21044]));
