@@ -1,5 +1,6 @@
 use crate::model::{BootTime, Exit, Reason, RunId};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The goal, kept apart from the state on the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,6 +9,9 @@ pub enum Wanted {
     Up,
     Down,
 }
+
+/// How much later than its deadline a set is given up without having been told who is left of it.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Where a service stands. A variant has a `run` exactly while the kernel may hold processes of that run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +98,8 @@ impl State {
             Self::Starting { late_at, .. } => *late_at,
             Self::Running { recycle_at, .. } => *recycle_at,
             Self::Stopping { kill_at, .. } => Some(*kill_at),
-            Self::Killing { give_up_at, .. } | Self::Draining { give_up_at, .. } => Some(*give_up_at),
+            // Whoever kills the set says first who survived.
+            Self::Killing { give_up_at, .. } | Self::Draining { give_up_at, .. } => Some(give_up_at.after(LAST_WORD)),
             Self::Backoff { start_at } => Some(*start_at),
             Self::Stopped
             | Self::SettingUp { .. }

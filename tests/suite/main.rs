@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod documentation;
 mod failpoints;
+mod fights_back;
 mod good_config;
 mod health;
 mod help;

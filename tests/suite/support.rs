@@ -77,6 +77,12 @@ impl TestStack {
         self.settings.borrow_mut().push((name, value.into()));
     }
 
+    /// As an `env` table: where a devstack that a service starts finds this project's state.
+    pub fn places(&self) -> String {
+        let place = |name: &str, folder: &str| format!("{name} = '{}'", self.base.join(folder).display());
+        format!("{{ {}, {} }}", place("XDG_STATE_HOME", "state"), place("XDG_RUNTIME_DIR", "runtime"))
+    }
+
     /// Of the services of this project, and of everything else that a test starts in it.
     pub fn in_its_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env_clear().current_dir(&self.root).stdin(Stdio::null());

@@ -85,7 +85,10 @@ impl Slot {
             }
             State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
             State::Stopping { run, why, .. } => self.begin_kill(run, why, turn),
-            State::Killing { run, .. } | State::Draining { run, .. } => self.on_survivors(run, Vec::new(), turn),
+            State::Killing { run, .. } | State::Draining { run, .. } => {
+                let main = self.process.iter().map(|process| (process.main.pid, "it did not end".to_owned()));
+                self.on_survivors(run, main.collect(), turn);
+            }
             State::Backoff { .. } => self.start_by_itself(turn),
             State::Stopped
             | State::SettingUp { .. }

@@ -100,6 +100,60 @@ def wiped():
     note("wiped", [child.pid])
 
 
+def hop(count):
+    """Processes that fork and leave, each child in a session of its own: never the same ones twice."""
+    for _ in range(count):
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                if os.fork() == 0:
+                    os.setsid()
+                    continue
+                os._exit(0)
+    note("hop", [os.getpid()])
+
+
+def fork_when_told_to_stop():
+    """A child that answers SIGTERM with two more of its kind, and goes on."""
+    def more(*_):
+        for _ in range(2):
+            if os.fork() == 0:
+                os.setsid()
+                return
+
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, more)
+        note("forking", [os.getpid()])
+        while True:
+            signal.pause()
+
+
+def stopped_child():
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(600)
+    os.waitpid(child, os.WUNTRACED)
+    note("stopped-child", [child])
+
+
+def other_user():
+    """As `sudo -u` would: another user's process, in a session of its own, with nothing of our environment or output."""
+    nowhere = subprocess.DEVNULL
+    child = subprocess.Popen(["sleep", "600"], env={"PATH": os.defpath}, cwd="/", user=65534, group=65534, extra_groups=[], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    note("other-user", [child.pid])
+
+
+def disguise():
+    """What setproctitle does: the kernel's view of the environment is overwritten."""
+    import ctypes
+
+    fields = open("/proc/self/stat").read().rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    ctypes.memset(start, 0, end - start)
+
+
 def pool_worker(queue, lock):
     queue.put(os.getpid())
     time.sleep(600)
@@ -161,6 +215,18 @@ def main():
             untied()
         elif action == "wiped":
             wiped()
+        elif action == "sh":
+            subprocess.run(next(words), shell=True, check=True)
+        elif action == "hop":
+            hop(int(next(words)))
+        elif action == "fork-when-told-to-stop":
+            fork_when_told_to_stop()
+        elif action == "stopped-child":
+            stopped_child()
+        elif action == "other-user":
+            other_user()
+        elif action == "disguise":
+            disguise()
         elif action == "pool":
             pool()
         elif action == "started":
