@@ -141,6 +141,18 @@ fn what_cut_every_tie_is_ended_by_cleanup_workers_after_everything_was_killed() 
     });
 }
 
+#[test]
+fn a_service_that_puts_itself_into_the_background_leaves_nothing_there_and_is_told_why() {
+    both_ways("[services.web]\ncommand = 'python3 worker.py web'", |stack| {
+        stack.run("stop web").ends_with(0);
+        stack.configure(&format!("{BESIDE}[services.web]\ncommand = 'python3 worker.py web background'"));
+        let start = stack.run("start web").ends_with(1).says("web ended while starting: exit status 0").says("stays in the foreground");
+        let background = stack.noted("web-background")[0].parse().expect("a pid");
+        wait_until("it is swept", || stack.service("web")["state"] == "exited");
+        assert!(procfs::start_ticks(background).is_err(), "{start:?}");
+    });
+}
+
 /// A devstack that a worker starts inherits everything by which the worker's own children are known.
 #[test]
 fn a_devstack_of_another_project_that_a_worker_started_outlives_the_worker() {

@@ -23,7 +23,14 @@ fn one(service: &ServiceName, ending: &Ending, tail: impl Fn(&ServiceName, u64) 
     let error = match ending {
         Ending::Died { exit, log_offset, .. } => {
             let last = quoted(&tail(service, *log_offset));
-            Error::failed(format!("{service} ended while starting: {exit}{last}")).hint(format!("devstack logs {service}"))
+            let error = Error::failed(format!("{service} ended while starting: {exit}{last}"));
+            if exit.is_success() {
+                error.hint(
+                    "a service stays in the foreground; if its command puts itself into the background, there is an option against that",
+                )
+            } else {
+                error.hint(format!("devstack logs {service}"))
+            }
         }
         Ending::NotReady { pid, seconds: waited, wanted, log_offset } => {
             let last = quoted(&tail(service, *log_offset));

@@ -78,6 +78,18 @@ def daemonise():
     os.wait()
 
 
+def go_to_the_background():
+    """A daemon of the old kind: it detaches itself, and the process that was started ends well."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        note("background", [os.getpid()])
+        time.sleep(600)
+    wait_for_file(f"noted/{name}-background")
+    os._exit(0)
+
+
 def untied():
     """A process with no tie left: no parent, session, environment or output of ours."""
     line = "trap '' TERM; echo $$ >untied.tmp; exec sleep 600"
@@ -215,6 +227,8 @@ def main():
             untied()
         elif action == "wiped":
             wiped()
+        elif action == "background":
+            go_to_the_background()
         elif action == "sh":
             subprocess.run(next(words), shell=True, check=True)
         elif action == "hop":
