@@ -146,9 +146,7 @@ impl Search {
             search.add_if_proven(traits, orphan);
         }
         for proc in &traits.recorded {
-            if let Some(stat) = search.stat_of(*proc) {
-                search.add_tree(stat, Evidence::Recorded, true);
-            }
+            search.add_recorded(*proc, &traits.root);
         }
         if traits.stranger {
             search.add_from_whole_table(traits, household);
@@ -184,6 +182,15 @@ impl Search {
             if let Ok(stat) = self.reader.stat(pid) {
                 self.add_tree(stat, Evidence::Cgroup, true);
             }
+        }
+    }
+
+    /// A devstack that the worker started may have been seen below it in the instant before it detached itself.
+    fn add_recorded(&mut self, proc: ProcId, root: &Path) {
+        if let Some(stat) = self.stat_of(proc).filter(|stat| !self.found.contains_key(&stat.pid))
+            && !is_another_devstacks(&mut self.reader, proc.pid, root)
+        {
+            self.add_tree(stat, Evidence::Recorded, true);
         }
     }
 

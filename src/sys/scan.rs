@@ -65,6 +65,7 @@ fn with_relatives(all: &[Observed], deserves: &dyn Fn(&Observed) -> bool) -> Vec
 /// When `/proc` is not mounted.
 pub fn main_processes(project: &Project) -> io::Result<Vec<Running>> {
     let mut reader = Reader::default();
+    let me = nix::unistd::getuid().as_raw();
     let root = project.root.as_os_str().as_encoded_bytes();
     let mut found: BTreeMap<(ServiceName, RunId), (Pid, bool)> = BTreeMap::new();
     for pid in procfs::pids()? {
@@ -82,6 +83,8 @@ pub fn main_processes(project: &Project) -> io::Result<Vec<Running>> {
     let alive = |((service, run), (pid, says_so)): ((ServiceName, RunId), (Pid, bool))| {
         let stat = reader.stat(pid).ok().filter(|stat| !stat.is_dead() && stat.sid == pid)?;
         let is_its_own = says_so || reader.mark(pid).ok()? == Some(Mark::of(root, run));
+        // Anybody may write our variables into an environment of theirs.
+        let is_its_own = is_its_own && reader.status(pid).is_ok_and(|(uid, _)| uid == me);
         is_its_own.then(|| Running { service, run, main: stat.id(), started_at: procfs::started_at(stat.start_ticks) })
     };
     Ok(found.into_iter().filter_map(alive).collect())
