@@ -7,10 +7,10 @@ use devstack::model::{ProcId, Signal};
 use devstack::sys::procfs;
 use std::time::{Duration, Instant};
 
-const WEB: &str = "[services.web]\ncommand = 'python3 worker.py web started await go exit 7'";
+pub const WEB: &str = "[services.web]\ncommand = 'python3 worker.py web started await go exit 7'";
 
 /// Keeper, supervisor and worker of a started stack.
-fn started(stack: &TestStack) -> (ProcId, ProcId, ProcId) {
+pub fn started(stack: &TestStack) -> (ProcId, ProcId, ProcId) {
     stack.run("start").ends_with(0);
     (stack.keeper(), stack.supervisor(), stack.pid("web"))
 }
@@ -99,7 +99,7 @@ fn after_both_are_killed_status_is_truthful_and_the_next_start_adopts() {
     assert_eq!(stack.processes(), []);
 }
 
-fn kill_both(keeper: ProcId, supervisor: ProcId) {
+pub fn kill_both(keeper: ProcId, supervisor: ProcId) {
     send(keeper, Signal::STOP);
     kill(supervisor);
     kill(keeper);
@@ -230,34 +230,4 @@ fn a_process_with_no_tie_left_is_gone_also_after_everything_was_killed() {
     kill_both(stack.keeper(), stack.supervisor());
     stack.run("stop web").ends_with(0);
     assert!(!is_alive(untied));
-}
-
-#[test]
-fn a_stop_that_finds_the_ledger_damaged_asks_what_runs_to_stop() {
-    let stack = TestStack::new(WEB);
-    let (keeper, supervisor, worker) = started(&stack);
-    kill_both(keeper, supervisor);
-    std::fs::write(stack.state_file("ledger.json"), b"{\"version\":1,\"st").expect("a ledger");
-    stack.run("status").ends_with(0).says("the ledger cannot be used");
-    stack.run("stop").ends_with(0).says("web: stopped");
-    assert!(!is_alive(worker));
-    stack.run("stop --supervisor").ends_with(0);
-    assert_eq!(stack.processes(), []);
-}
-
-#[test]
-fn a_damaged_ledger_is_set_aside_with_a_message_and_rebuilt_from_what_runs() {
-    let stack = TestStack::new(WEB);
-    let (keeper, supervisor, worker) = started(&stack);
-    kill_both(keeper, supervisor);
-    let ledger = stack.state_file("ledger.json");
-    std::fs::write(&ledger, b"{\"version\":1,\"st").expect("a ledger");
-    stack.run("start").ends_with(0).says("the ledger could not be used").says(&format!("already running (pid {}), untouched", worker.pid));
-    assert_eq!(stack.pid("web"), worker);
-    assert!(stack.service("web")["uptime_seconds"].as_f64() > Some(0.0));
-    let folder = std::fs::read_dir(ledger.parent().expect("a folder")).expect("a folder");
-    let names: Vec<_> = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    assert!(names.iter().any(|name| name.starts_with("ledger.json.damaged-")), "{names:?}");
-    let said = std::fs::read_to_string(stack.state_file("supervisor.log")).expect("its log");
-    assert!(said.contains("the ledger could not be used"), "{said}");
 }

@@ -17,6 +17,7 @@ mod help;
 mod layers;
 mod leftovers;
 mod logs;
+mod lost_ledger;
 mod on_terminal;
 mod restart;
 mod running;
