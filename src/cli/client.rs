@@ -1,16 +1,19 @@
 //! One conversation with a supervisor, while a person may press Ctrl-C or lose patience.
 
-use super::{Error, context::Context, style};
+use super::{Error, context::Context, style, upgrade};
 use crate::control::protocol::{LONGEST_LINE, Refusal, Reply, Request};
 use crate::supervisor::{self, Connection, LaunchError};
+use crate::sys::folders::Folders;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Deadline, Interest, wait};
 use crate::sys::signals::Signals;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 pub struct Client {
     connection: Connection,
+    folders: Folders,
     line: Vec<u8>,
 }
 
@@ -30,6 +33,15 @@ pub fn persist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error>
     }
     ask()
 }
+
+/// A supervisor that says nothing for so long is asked whether it still answers.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// And may take so long to say so.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// For an answer that is only to be put together.
+const QUICK: Duration = Duration::from_secs(5);
 
 /// What came first.
 pub enum Next {
@@ -63,7 +75,14 @@ impl Client {
         if !connection.said.is_empty() {
             style::say(&style::visible(&format!("warning: {}\n", connection.said)));
         }
-        Self { connection, line: Vec::new() }
+        Self { connection, folders: context.folders.clone(), line: Vec::new() }
+    }
+
+    /// Says so when the supervisor is not this devstack.
+    pub fn note_difference(&self) {
+        if let Some(note) = upgrade::note_about(&self.connection.hello) {
+            style::say(&style::visible(&note));
+        }
     }
 
     /// The supervisor's process.
@@ -89,8 +108,9 @@ impl Client {
                 return Ok(Next::Reply(reply));
             }
             let stream = self.connection.lines.get_ref();
-            let ready = wait(&[Interest::Input(stream.as_fd()), Interest::Input(signals.as_fd())], deadline.map(Deadline::left))
-                .map_err(Error::failed)?;
+            let patience = deadline.map_or(SILENCE, |deadline| deadline.left().min(SILENCE));
+            let ready =
+                wait(&[Interest::Input(stream.as_fd()), Interest::Input(signals.as_fd())], Some(patience)).map_err(Error::failed)?;
             if signals.next().map_err(Error::failed)?.is_some() {
                 return Ok(Next::Interrupted);
             }
@@ -98,18 +118,26 @@ impl Client {
                 self.read_more()?;
             } else if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
                 return Ok(Next::TimedOut);
+            } else {
+                // The kernel tells when it ends, but not when somebody stops it.
+                supervisor::greet_again(&self.folders, ANSWER).map_err(failed)?;
             }
         }
     }
 
-    /// Waits for a reply, whatever else happens.
+    /// Waits for a reply that is due at once.
     ///
     /// # Errors
     /// As [`Client::next`].
     pub fn reply(&mut self) -> Result<Reply, Error> {
+        let until = Deadline::after(QUICK);
         loop {
             if let Some(reply) = self.buffered()? {
                 return Ok(reply);
+            }
+            wait(&[Interest::Input(self.connection.lines.get_ref().as_fd())], Some(until.left())).map_err(Error::failed)?;
+            if until.left().is_zero() {
+                return Err(failed(LaunchError::silent(self.supervisor())));
             }
             self.read_more()?;
         }
@@ -152,13 +180,18 @@ impl Client {
     }
 }
 
-fn failed(error: LaunchError) -> Error {
+pub fn failed(error: LaunchError) -> Error {
     let hint = match &error {
-        LaunchError::Silent { pid, .. } => Some(format!("if it is stopped, continue it with `kill -CONT {pid}`; its workers keep running")),
+        LaunchError::Silent { pid, state: 'T' | 't' } => Some(format!("continue it with `kill -CONT {pid}`; its workers keep running")),
+        LaunchError::Silent { state: '?', .. } => Some("it is dead, and its keeper does not replace it; is that one stopped?".to_owned()),
+        LaunchError::Silent { .. } | LaunchError::Crowded => {
+            Some("if it is stopped, continue it with `kill -CONT`; its workers keep running".to_owned())
+        }
+        LaunchError::Protocol(_) => Some("`devstack upgrade` makes it this devstack; its workers keep running".to_owned()),
         LaunchError::Unreachable(_) => {
             Some("use the XDG_RUNTIME_DIR it was started with; SIGTERM would end it together with its workers".to_owned())
         }
-        LaunchError::Io(_) | LaunchError::Failed(_) => None,
+        LaunchError::Io(_) | LaunchError::Stranger | LaunchError::Failed(_) => None,
     };
     match hint {
         Some(hint) => Error::failed(error).hint(hint),
@@ -168,12 +201,7 @@ fn failed(error: LaunchError) -> Error {
 
 fn refused(refusal: Refusal) -> Error {
     match refusal {
-        Refusal::Protocol { supervisor } => Error::failed(format!(
-            "the running supervisor is devstack {} and speaks another protocol than this one ({})",
-            supervisor.version,
-            env!("CARGO_PKG_VERSION")
-        ))
-        .hint(format!("use that version once more to `stop --supervisor`, or end pid {} with SIGTERM", supervisor.pid)),
+        Refusal::Protocol { supervisor } => failed(LaunchError::Protocol(supervisor)),
         Refusal::Malformed { detail } => Error::failed(format!("the supervisor did not understand the request: {detail}")),
         Refusal::NoSuchService { service } => Error::no_such_target(format!("the supervisor knows no service `{service}`")),
         Refusal::Config { rendered } => {

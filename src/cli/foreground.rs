@@ -20,6 +20,9 @@ pub fn run(context: &Context, services: &[ServiceName], request: &Request) -> Re
     let mut follower = Follower::from_now(&paths);
     let mut printer = Printer::stdout(services)?;
     let mut client = Client::launch(context)?;
+    if !context.quiet {
+        client.note_difference();
+    }
     let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE, signals::HANG_UP]).map_err(Error::failed)?;
     client.send(request)?;
     let mut progress = Some(Progress::new(services, true));

@@ -19,6 +19,7 @@ mod start;
 mod status;
 mod stop;
 mod style;
+mod upgrade;
 
 pub use error::Error;
 
@@ -48,6 +49,7 @@ enum Verb {
     Status(status::Args),
     Logs(logs::Args),
     CleanupWorkers(cleanup_workers::Args),
+    Upgrade(upgrade::Args),
     Check(check::Args),
     Completions(completions::Args),
     /// Keeper and supervisor of a project; started by the other commands.
@@ -90,6 +92,7 @@ fn perform(cli: &Cli) -> Result<(), Error> {
         Verb::Status(args) => status::run(args, &context()?),
         Verb::Logs(args) => logs::run(args, &context()?),
         Verb::CleanupWorkers(args) => cleanup_workers::run(args, &context()?),
+        Verb::Upgrade(args) => upgrade::run(args, &context()?),
         Verb::Check(args) => check::run(args, &context::locate(&cli.global)?),
         Verb::Completions(args) => completions::run(args, Cli::command()),
         Verb::Supervise { .. } => Ok(()),

@@ -69,6 +69,9 @@ pub struct Patience {
 pub fn bring_up(context: &Context, services: &[ServiceName], request: &Request, patience: Patience) -> Result<(), Error> {
     let deadline = patience.timeout.map(Deadline::after);
     let mut client = Client::launch(context)?;
+    if !context.quiet {
+        client.note_difference();
+    }
     let signals = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE]).map_err(Error::failed)?;
     client.send(request)?;
     let mut progress = Progress::new(services, context.quiet);

@@ -38,12 +38,17 @@ pub struct Args {
 /// As [`run_with`].
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let services = context.services(&args.targets)?;
-    run_with(args, || persist(|| fetch(context, &services, args.tree)))
+    // Where programs read, or the screen is drawn again and again, there is no place for words beside the data.
+    let mut tells = !args.json && !args.watch && !context.quiet;
+    run_with(args, || persist(|| fetch(context, &services, args.tree, std::mem::take(&mut tells))))
 }
 
 /// From the supervisor, or without one from what it left.
-fn fetch(context: &Context, services: &[ServiceName], tree: bool) -> Result<Snapshot, Error> {
+fn fetch(context: &Context, services: &[ServiceName], tree: bool, tells: bool) -> Result<Snapshot, Error> {
     let Some(mut client) = Client::connect(context)? else { return Ok(offline::snapshot(context, services, tree)) };
+    if tells {
+        client.note_difference();
+    }
     // A service that was added since is not known there yet.
     client.send(&Request::Status { services: Vec::new(), tree })?;
     let Reply::Snapshot(mut snapshot) = client.reply()? else { return Err(Error::failed("the supervisor's answer makes no sense")) };

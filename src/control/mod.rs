@@ -5,6 +5,7 @@
 
 pub mod protocol;
 mod snapshot;
+pub mod upgrade;
 
 pub use snapshot::{HealthView, LastExitView, Limits, ProcessView, ProjectView, ServiceView, Snapshot, SupervisorView};
 

@@ -77,7 +77,7 @@ impl<O: Os> Driver<O> {
             }
             // What could not be saved is tried again with whatever happens next.
             if self.stack.take_changed() || self.degraded.is_some() {
-                self.degraded = self.os.save(&self.stack).err().map(|error| error.to_string());
+                let _ = self.save();
             }
             if after_save.is_empty() {
                 return;
@@ -86,6 +86,15 @@ impl<O: Os> Driver<O> {
                 self.carry_out(action);
             }
         }
+    }
+
+    /// Also what did not change: somebody may have removed it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be saved now.
+    pub fn save(&mut self) -> Result<(), String> {
+        self.degraded = self.os.save(&self.stack).err().map(|error| error.to_string());
+        self.degraded.clone().map_or(Ok(()), Err)
     }
 
     fn carry_out(&mut self, Action { service, act }: Action) {

@@ -1,16 +1,22 @@
 //! Commands that devstack runs for a service beside its worker: set-up, probes. They are not workers, and not orphans.
 
 use super::environment::Environment;
-use crate::model::{Exit, Pid, RunId, Service};
+use crate::model::{Exit, Pid, RunId, Service, Signal};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
+use crate::sys::reexec::{self, Program};
 use crate::sys::{keeper, procfs, spawn};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// For a program to say its version.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub struct Helpers {
@@ -25,6 +31,15 @@ impl Helpers {
 
     pub fn pids(&self) -> BTreeSet<Pid> {
         self.running.borrow().clone()
+    }
+
+    /// Kills what runs, for whoever comes after this program would know nothing of it.
+    pub fn kill_all(&self) {
+        for id in self.running.borrow().iter().filter_map(|pid| procfs::id(*pid).ok()) {
+            if let Ok(Some(process)) = PidFd::open(id) {
+                let _ = process.signal(Signal::KILL);
+            }
+        }
     }
 
     /// A probe by command: it passes with status 0.
@@ -48,10 +63,38 @@ impl Helpers {
         Ok(exit)
     }
 
+    /// The version of devstack that a program says it is. It is told nothing, and killed if it takes long.
+    ///
+    /// # Errors
+    /// When it is none, or cannot run here; a few words.
+    pub async fn version_of(&self, program: &Program) -> Result<String, String> {
+        let words = |error: io::Error| error.to_string();
+        let (said, output) = io::pipe().map_err(words)?;
+        let started = self.begin(&spawn::Launch {
+            program: Path::new(reexec::INHERITED_PROGRAM),
+            argv: &["devstack".into(), "--version".into()],
+            env: &std::env::vars_os().collect::<Vec<_>>(),
+            cwd: Path::new("/"),
+            output: output.as_fd(),
+            inherit: &[program.as_fd()],
+            mark: None,
+            own_pid: None,
+            group: None,
+            detach: false,
+        });
+        let started = started.map_err(words)?;
+        if tokio::time::timeout(PATIENCE, started.pidfd.readable()).await.is_err() {
+            return Err("asked for its version, it does not end".to_owned());
+        }
+        let exit = keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved);
+        let said = reexec::what_is_there(said).map_err(words)?;
+        let version = said.strip_prefix("devstack ").map(str::trim).filter(|_| exit.is_success());
+        version.map(str::to_owned).ok_or_else(|| format!("asked for its version, it ended with {exit}"))
+    }
+
     fn start(&self, service: &Service, run: Option<RunId>, command: &[String], output: &File) -> io::Result<Running> {
-        let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
-        let launch = self.environment.launch(service, run, command).map_err(|cause| other(&cause.message))?;
-        let held = spawn::held(&spawn::Launch {
+        let launch = self.environment.launch(service, run, command).map_err(|cause| io::Error::other(cause.message))?;
+        self.begin(&spawn::Launch {
             program: &launch.program,
             argv: &launch.argv,
             env: &launch.env,
@@ -62,10 +105,14 @@ impl Helpers {
             own_pid: None,
             group: None,
             detach: false,
-        })?;
+        })
+    }
+
+    fn begin(&self, launch: &spawn::Launch<'_>) -> io::Result<Running> {
+        let held = spawn::held(launch)?;
         let pid = held.pid;
         let id = procfs::id(pid)?;
-        let process = PidFd::open(id)?.ok_or_else(|| other(&"it ended at once"))?;
+        let process = PidFd::open(id)?.ok_or_else(|| io::Error::other("it ended at once"))?;
         let pidfd = Readiness::of(&process)?;
         self.running.borrow_mut().insert(pid);
         held.release();
@@ -83,7 +130,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // From here on it counts as an orphan, and orphans are collected when they end.
-        let _ = self.process.signal(crate::model::Signal::KILL);
+        let _ = self.process.signal(Signal::KILL);
         self.running.borrow_mut().remove(&self.process.id().pid);
     }
 }

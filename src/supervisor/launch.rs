@@ -5,12 +5,13 @@
 
 use super::environment::is_ours;
 use crate::config::Location;
-use crate::control::protocol::Hello;
+use crate::control::protocol::{Hello, PROTOCOL};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
 use crate::sys::lock::Lock;
 use crate::sys::pidfd::{PidFd, wait_any};
-use crate::sys::{procfs, socket, spawn};
+use crate::sys::poll::{Deadline, Interest, wait};
+use crate::sys::{procfs, reexec, socket, spawn};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -21,10 +22,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a supervisor may take to say hello; only a stopped one takes any time.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a supervisor may die under a conversation before it counts as gone.
 const TRIES: usize = 5;
+
+/// In bytes; ours takes 50.
+const LONGEST_HELLO: usize = 1 << 14;
 
 /// A supervisor that answered.
 #[derive(Debug)]
@@ -39,24 +43,49 @@ pub struct Connection {
 pub enum LaunchError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("the supervisor (pid {pid}) does not answer; its state is {state}")]
+    #[error("supervisor pid {pid} not responding (state {state})")]
     Silent { pid: i32, state: char },
+    #[error("the supervisor is not responding: it takes no more connections")]
+    Crowded,
+    #[error("what answers on the control socket is no supervisor of devstack")]
+    Stranger,
+    #[error("supervisor pid {} is devstack {} and speaks another protocol ({}) than this devstack {} ({PROTOCOL})", .0.pid, .0.version, .0.protocol, env!("CARGO_PKG_VERSION"))]
+    Protocol(Hello),
     #[error("a supervisor of this project is alive but cannot be reached: its socket is gone from {0}")]
     Unreachable(String),
     #[error("the supervisor ended while it started:\n{0}")]
     Failed(String),
 }
 
+impl LaunchError {
+    /// With the state that it is in now.
+    pub fn silent(pid: i32) -> Self {
+        Self::Silent { pid, state: procfs::stat(pid).map_or('?', |stat| char::from(stat.state)) }
+    }
+}
+
 /// The running supervisor; `None` when there is none.
 ///
 /// # Errors
-/// When it does not answer, or the folders cannot be read.
+/// When it does not answer or speaks another protocol, or the folders cannot be read.
 pub fn connect(folders: &Folders) -> Result<Option<Connection>, LaunchError> {
+    match reach(folders, PATIENCE)? {
+        Some(connection) if connection.hello.protocol != PROTOCOL => Err(LaunchError::Protocol(connection.hello)),
+        found => Ok(found),
+    }
+}
+
+/// As [`connect`], whatever protocol it speaks: enough to ask for an upgrade.
+///
+/// # Errors
+/// When it does not answer, or the folders cannot be read.
+pub fn reach(folders: &Folders, patience: Duration) -> Result<Option<Connection>, LaunchError> {
     // One that was killed while we spoke is brought back by its keeper, or nobody listens any more: the next try tells.
     for _ in 0..TRIES {
-        match socket::connect(&folders.runtime, CONTROL_SOCKET).map_err(LaunchError::from).and_then(greet) {
+        match socket::connect(&folders.runtime, CONTROL_SOCKET, patience).map_err(LaunchError::from).and_then(|it| greet(it, patience)) {
             Ok(connection) => return Ok(Some(connection)),
             Err(LaunchError::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(LaunchError::Io(error)) if error.kind() == ErrorKind::WouldBlock => return Err(LaunchError::Crowded),
             Err(LaunchError::Io(error)) if is_cut_off(&error) => {}
             Err(error) => return Err(error),
         }
@@ -68,26 +97,49 @@ fn is_cut_off(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
 }
 
-fn greet(mut stream: UnixStream) -> Result<Connection, LaunchError> {
+fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connection, LaunchError> {
+    let until = Deadline::after(patience);
     let (pid, _) = socket::peer(&stream)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let mut hello = serde_json::to_vec(&Hello::ours(std::process::id().cast_signed())).map_err(io::Error::from)?;
     hello.push(b'\n');
     stream.write_all(&hello)?;
     let mut lines = BufReader::new(stream);
-    let mut line = String::new();
-    match (&mut lines).take(crate::control::protocol::LONGEST_LINE as u64).read_line(&mut line) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            let state = procfs::stat(pid).map_or('?', |stat| char::from(stat.state));
-            return Err(LaunchError::Silent { pid, state });
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        wait(&[Interest::Input(lines.get_ref().as_fd())], Some(until.left()))?;
+        if until.left().is_zero() {
+            return Err(LaunchError::silent(pid));
         }
-        Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
-        other => other?,
-    };
-    let hello =
-        serde_json::from_str(&line).map_err(|_| io::Error::other("what answers on the control socket is no supervisor of devstack"))?;
-    lines.get_ref().set_read_timeout(None)?;
+        lines.get_ref().set_nonblocking(true)?;
+        let more = match lines.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            more => more?,
+        };
+        if more.is_empty() {
+            return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+        }
+        let taken = more.iter().position(|&byte| byte == b'\n').map_or(more.len(), |end| end + 1);
+        line.extend_from_slice(&more[..taken]);
+        lines.consume(taken);
+        if line.len() > LONGEST_HELLO {
+            return Err(LaunchError::Stranger);
+        }
+    }
+    lines.get_ref().set_nonblocking(false)?;
+    let hello = serde_json::from_slice(&line).map_err(|_| LaunchError::Stranger)?;
     Ok(Connection { hello, lines, said: String::new() })
+}
+
+/// Whether a supervisor that is silent in one conversation still begins others.
+///
+/// # Errors
+/// When it does not.
+pub fn greet_again(folders: &Folders, patience: Duration) -> Result<(), LaunchError> {
+    match reach(folders, patience) {
+        Err(error @ (LaunchError::Silent { .. } | LaunchError::Crowded)) => Err(error),
+        // Whatever else it is, the conversation itself will tell.
+        _ => Ok(()),
+    }
 }
 
 /// The running supervisor, or a new pair.
@@ -163,12 +215,10 @@ pub fn argv(location: &Location) -> [OsString; 4] {
 }
 
 fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>; 3]) -> io::Result<()> {
-    let program = std::env::current_exe()?;
-    let argv =
-        ["devstack".into(), "supervise".into(), location.config_file.clone().into_os_string(), location.root.clone().into_os_string()];
+    let argv = argv(location);
     let env: Vec<_> = std::env::vars_os().filter(|(key, _)| !is_ours(key)).collect();
     let held = spawn::held(&spawn::Launch {
-        program: &program,
+        program: Path::new(reexec::OWN_PROGRAM),
         argv: &argv,
         env: &env,
         cwd: Path::new("/"),

@@ -84,6 +84,10 @@ impl LinuxOs {
         self.project = project;
     }
 
+    pub fn helpers(&self) -> &Helpers {
+        &self.helpers
+    }
+
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
         self.keeper.as_ref()
     }

@@ -1,3 +1,4 @@
+use super::upgrade::Asker;
 use crate::control::protocol::{Reply, Request};
 use crate::engine::{Notice, Report};
 use crate::model::{RunId, ServiceName};
@@ -15,6 +16,7 @@ pub enum Message {
     /// Something below us ended that is no main process.
     ChildEnded,
     Request(Request, mpsc::Sender<Reply>),
+    Upgrade(Asker),
     /// SIGTERM or SIGINT.
     Terminate,
 }

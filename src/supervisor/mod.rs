@@ -24,12 +24,14 @@ mod scenarios;
 mod serve;
 mod set;
 mod store;
+mod succession;
 mod supervise;
 mod tracker;
+mod upgrade;
 pub mod view;
 mod watch;
 
 pub use driver::Driver;
-pub use launch::{Connection, LaunchError, connect, connect_or_launch, pair, wait_until_gone};
+pub use launch::{Connection, LaunchError, PATIENCE, connect, connect_or_launch, greet_again, pair, reach, wait_until_gone};
 pub use store::{Found, load as load_ledger};
-pub use supervise::keep_supervised;
+pub use succession::keep_supervised;

@@ -141,6 +141,11 @@ impl Requests {
         }
     }
 
+    /// Nobody waits for an outcome.
+    pub fn is_idle(&self) -> bool {
+        self.tracker.is_idle()
+    }
+
     /// Waits until the last answers are taken.
     pub async fn farewell(&mut self) {
         for reply in self.last_words.drain(..) {

@@ -1,35 +1,52 @@
 //! The control socket: who may speak, how long a line may be, and nothing about what is asked.
 
+use super::helper::Helpers;
 use super::message::{Inbox, Message};
+use super::upgrade;
 use crate::control::protocol::{Hello, LONGEST_LINE, PROTOCOL, Refusal, Reply, Request};
 use crate::sys::socket;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// For a client to say what it wants, and to take an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Conversations at once; the next one waits in the kernel's queue.
-const MOST_CLIENTS: usize = 256;
+const MOST_CLIENTS: u32 = 256;
 
 /// Updates that a client may lag behind.
 const BACKLOG: usize = 1024;
 
+/// One for each conversation, and one for the next.
+#[derive(Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_CLIENTS as usize)))
+    }
+
+    /// Returns once no conversation is left. From the call on, at most one more begins before what is answered is dropped.
+    pub async fn all(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().acquire_many_owned(MOST_CLIENTS - 1).await.ok()
+    }
+}
+
 /// Accepts clients until the runtime ends.
-pub async fn accept(listener: UnixListener, inbox: Inbox) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
+pub async fn accept(listener: UnixListener, inbox: Inbox, places: Places, helpers: Helpers) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.0.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let inbox = inbox.clone();
+                let (inbox, helpers) = (inbox.clone(), helpers.clone());
                 tokio::task::spawn_local(async move {
                     let _place = place;
-                    let _ = converse(stream, inbox).await;
+                    let _ = converse(stream, inbox, &helpers).await;
                 });
             }
             // Out of descriptors: without a pause this loop would spin.
@@ -38,7 +55,7 @@ pub async fn accept(listener: UnixListener, inbox: Inbox) {
     }
 }
 
-async fn converse(stream: UnixStream, inbox: Inbox) -> std::io::Result<()> {
+async fn converse(stream: UnixStream, inbox: Inbox, helpers: &Helpers) -> std::io::Result<()> {
     let (_, uid) = socket::peer(&stream)?;
     if uid != 0 && uid != socket::own_user() {
         return Ok(());
@@ -48,10 +65,20 @@ async fn converse(stream: UnixStream, inbox: Inbox) -> std::io::Result<()> {
     let ours = Hello::ours(std::process::id().cast_signed());
     let theirs: Option<Hello> = read_line(&mut lines).await?.and_then(|line| serde_json::from_slice(&line).ok());
     send(&mut write, &ours).await?;
-    if theirs.is_none_or(|hello| hello.protocol != PROTOCOL) {
+    let Some(theirs) = theirs else {
+        return send(&mut write, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
+    };
+    let Some(line) = read_line(&mut lines).await? else { return Ok(()) };
+    // Before the protocol is looked at: this is how two that do not speak the same come to do so.
+    if crate::control::upgrade::is_asked(&line) {
+        if let Ok(stream) = lines.into_inner().into_inner().reunite(write) {
+            upgrade::ask(stream, helpers, &inbox).await;
+        }
+        return Ok(());
+    }
+    if theirs.protocol != PROTOCOL {
         return send(&mut write, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
     }
-    let Some(line) = read_line(&mut lines).await? else { return Ok(()) };
     let request: Request = match serde_json::from_slice(&line) {
         Ok(request) => request,
         Err(error) => return send(&mut write, &Reply::Refused(Refusal::Malformed { detail: error.to_string() })).await,

@@ -1,10 +1,14 @@
 //! The supervisor's life: born under a keeper, restored from the ledger, ended by request.
 
 use super::environment::Environment;
+use super::helper::Helpers;
 use super::linux::LinuxOs;
 use super::message::Message;
 use super::requests::Requests;
-use super::{Driver, launch, serve, store};
+use super::serve::Places;
+use super::succession::{Inherited, become_keeper};
+use super::upgrade::{self, Upgrade};
+use super::{Driver, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Report, Stack};
 use crate::model::{Pid, Project};
@@ -13,67 +17,48 @@ use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{Os, cgroup, procfs, socket, spawn};
+use crate::sys::{Os, procfs, signals, socket, spawn};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Messages that may wait for the owner before their senders do.
 const INBOX: usize = 1024;
 
+/// What clients that say nothing delay an upgrade by.
+const IDLE_CLIENTS: Duration = Duration::from_secs(1);
+
 /// At most so many messages are handled as one batch, with one save.
 const BATCH: usize = 256;
 
-/// What the keeper hands to every supervisor.
-struct Inherited {
-    location: Location,
-    listener: OwnedFd,
-    /// Lives as long as this process or the keeper.
-    lock: OwnedFd,
-}
-
-/// Becomes the keeper of a project and, in a child process, its supervisor. Called first thing in a process that was started
-/// by [`super::connect_or_launch`]; answers the exit status.
-pub fn keep_supervised(location: Location) -> u8 {
-    let [listener, lock, ready] = match spawn::inherited() {
-        Ok(descriptors) => descriptors,
-        Err(error) => {
-            complain(&error);
-            return 1;
-        }
-    };
-    let inherited = Inherited { location, listener, lock };
-    spawn::forget_mark();
-    cgroup::leave_run();
-    let keeper_pid = std::process::id().cast_signed();
-    // Whoever launched the pair waits for the end of `ready`.
-    let result = keeper::keep(Some(ready), |link, ready| match supervise(&inherited, keeper_pid, link, ready) {
-        Ok(()) => 0,
-        Err(error) => {
-            complain(&error);
-            1
-        }
-    });
-    result.unwrap_or(1)
-}
-
-fn complain(error: &io::Error) {
+/// Into the supervisor's own log.
+pub fn complain(error: &io::Error) {
     let _ = writeln!(io::stderr(), "{} supervisor {}: {error}", jiff::Timestamp::now(), std::process::id());
 }
 
-fn supervise(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, ready: Option<OwnedFd>) -> io::Result<()> {
+/// Returns at the end of the supervisor.
+///
+/// # Errors
+/// When it cannot begin, or not go on.
+pub fn supervise(
+    inherited: &Inherited,
+    keeper_pid: Pid,
+    link: KeeperLink,
+    launched: bool,
+    when_ready: impl FnOnce(&KeeperLink),
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        // Only whoever launches the pair waits at the other end of a pipe; a keeper that starts another supervisor gives none.
-        let launched = ready.as_ref().is_some_and(spawn::is_pipe);
         let mut supervisor = Supervisor::restore(inherited, keeper_pid, link, launched)?;
-        drop(ready);
+        if let Some((_, link)) = supervisor.driver.os().keeper() {
+            when_ready(link);
+        }
         supervisor.run(inherited).await
     })
 }
@@ -81,6 +66,8 @@ fn supervise(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, ready: Op
 struct Supervisor {
     driver: Driver<LinuxOs>,
     requests: Requests,
+    upgrade: Upgrade,
+    places: Places,
     messages: mpsc::Receiver<Message>,
     timer: Timer,
     folders: Folders,
@@ -114,8 +101,12 @@ impl Supervisor {
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
         failpoint::reach(Failpoint::Recovered);
-        listen(inherited, &inbox)?;
+        let places = Places::new();
+        listen(inherited, &inbox, &places, driver.os().helpers())?;
         forward_signals(&inbox)?;
+        signals::let_through();
+        // What ended while no program of this process looked.
+        let _ = inbox.try_send(Message::ChildEnded);
         tokio::task::spawn_local(async move {
             loop {
                 keeper_line.next().await;
@@ -125,7 +116,7 @@ impl Supervisor {
             }
         });
         let requests = Requests::new(inherited.location.clone());
-        Ok(Self { driver, requests, messages, timer: Timer::new()?, folders })
+        Ok(Self { driver, requests, upgrade: Upgrade::default(), places, messages, timer: Timer::new()?, folders })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
@@ -141,10 +132,52 @@ impl Supervisor {
             }
             self.receive(batch);
             self.pass_on();
+            if self.upgrade.is_asked() {
+                self.upgrade(inherited).await;
+            }
             if self.driver.os().keeper().is_none() {
                 return Err(become_keeper(inherited));
             }
         }
+    }
+
+    /// Becomes the program that was asked for, once nothing is under way and every client has its answer.
+    async fn upgrade(&mut self, inherited: &Inherited) {
+        if self.driver.stack().is_leaving() {
+            return self.upgrade.refuse("the supervisor is shutting down");
+        }
+        if self.is_busy() {
+            return self.upgrade.wait_for(&upgrade::under_way(self.driver.stack()));
+        }
+        let places = self.places.clone();
+        let mut alone = std::pin::pin!(tokio::time::timeout(IDLE_CLIENTS, places.all()));
+        let _alone = loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                _ = self.messages.recv_many(&mut batch, BATCH) => self.receive(batch),
+                alone = &mut alone => break alone,
+            }
+            self.pass_on();
+        };
+        let mut rest = Vec::new();
+        while let Ok(message) = self.messages.try_recv() {
+            rest.push(message);
+        }
+        self.receive(rest);
+        self.pass_on();
+        if self.is_busy() || self.driver.stack().is_leaving() || !self.upgrade.is_asked() {
+            return;
+        }
+        let saved = self.driver.save();
+        if let Some((_, link)) = self.driver.os().keeper() {
+            self.driver.os().helpers().kill_all();
+            self.upgrade.perform(inherited, link, saved, self.driver.stack());
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.requests.is_idle() || !upgrade::under_way(self.driver.stack()).is_empty()
     }
 
     /// What came in together is handled together, with one look at the machine and one save.
@@ -165,6 +198,7 @@ impl Supervisor {
                     self.driver.handle(std::mem::take(&mut events));
                     self.requests.take(request, reply, &mut self.driver);
                 }
+                Message::Upgrade(asker) => self.upgrade.add(asker),
                 Message::Terminate => {
                     self.driver.handle(std::mem::take(&mut events));
                     self.requests.terminate(&mut self.driver);
@@ -187,21 +221,6 @@ impl Supervisor {
         self.driver.os().leave();
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
-    }
-}
-
-/// The keeper was killed. This process is the parent of every worker, so it becomes the keeper and has a new supervisor adopt
-/// them: the ledger on disk is complete.
-fn become_keeper(inherited: &Inherited) -> io::Error {
-    failpoint::reach(Failpoint::BecomingKeeper);
-    let argv = launch::argv(&inherited.location);
-    match std::fs::File::open("/dev/null") {
-        Ok(nobody) => spawn::become_in_place(
-            Path::new(spawn::THIS_PROGRAM),
-            &argv,
-            &[inherited.listener.as_fd(), inherited.lock.as_fd(), nobody.as_fd()],
-        ),
-        Err(error) => error,
     }
 }
 
@@ -229,11 +248,12 @@ fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Opti
     Ok((Arc::new(project), Some(problems)))
 }
 
-fn listen(inherited: &Inherited, inbox: &mpsc::Sender<Message>) -> io::Result<()> {
+fn listen(inherited: &Inherited, inbox: &mpsc::Sender<Message>, places: &Places, helpers: &Helpers) -> io::Result<()> {
     let listener = UnixListener::from(inherited.listener.as_fd().try_clone_to_owned()?);
     socket::listen_again(&listener)?;
     listener.set_nonblocking(true)?;
-    tokio::task::spawn_local(serve::accept(tokio::net::UnixListener::from_std(listener)?, inbox.clone()));
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    tokio::task::spawn_local(serve::accept(listener, inbox.clone(), places.clone(), helpers.clone()));
     Ok(())
 }
 

@@ -110,6 +110,11 @@ impl Tracker {
         self.pending.push(pending);
     }
 
+    /// Nobody waits for an outcome.
+    pub fn is_idle(&self) -> bool {
+        self.pending.iter().all(|pending| pending.reply.is_closed())
+    }
+
     /// Passes on what happened, and answers every request that is decided by it.
     pub fn tell(&mut self, notices: &[(ServiceName, Notice)], stack: &Stack) {
         for pending in &mut self.pending {

@@ -16,6 +16,7 @@ pub mod pidfd;
 pub mod poll;
 pub mod procfs;
 pub mod readiness;
+pub mod reexec;
 pub mod scan;
 pub mod signals;
 #[cfg(test)]

@@ -62,6 +62,11 @@ impl AsFd for Signals {
     }
 }
 
+/// Ends every blocking, and has what waited delivered; for a process that was born, or became this program, with signals blocked.
+pub fn let_through() {
+    let _ = SigSet::empty().thread_set_mask();
+}
+
 /// Stops this process as Ctrl-Z would have, and returns when it is continued.
 pub fn stop_here() -> io::Result<()> {
     Ok(raise(Number::SIGSTOP)?)

@@ -5,16 +5,24 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn through_descriptor(folder: &impl AsRawFd, name: &str) -> PathBuf {
     format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()).into()
 }
 
+/// Neither connecting nor what is written afterwards takes longer than `patience`: a supervisor that is stopped accepts nobody,
+/// and the kernel queues only so many.
+///
 /// # Errors
-/// When nobody listens there, or the folder is not there.
-pub fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+/// When nobody listens there, the folder is not there, or with `WouldBlock` when patience is at its end.
+pub fn connect(folder: &Path, name: &str, patience: Duration) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
     let folder = std::fs::File::open(folder)?;
-    UnixStream::connect(through_descriptor(&folder, name))
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    connect(&socket, &SocketAddrUnix::new(through_descriptor(&folder, name))?)?;
+    Ok(socket.into())
 }
 
 /// Replaces what an earlier owner left; only for whoever holds the lock that says there is no living one.
@@ -50,6 +58,11 @@ pub fn listen_again(listener: &impl AsFd) -> io::Result<()> {
 pub fn peer(stream: &impl AsFd) -> io::Result<(i32, u32)> {
     let credentials = nix::sys::socket::getsockopt(stream, PeerCredentials)?;
     Ok((credentials.pid(), credentials.uid()))
+}
+
+/// Whether a descriptor is a socket at all.
+pub fn is_socket(descriptor: &impl AsFd) -> bool {
+    rustix::fs::fstat(descriptor).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket)
 }
 
 /// The effective user of this process.

@@ -269,6 +269,14 @@ pub fn raise_open_files_limit() {
     }
 }
 
+/// The next program in this process raises it by itself, and must know from what. Whether there was anything to lower.
+pub fn lower_open_files_limit() -> bool {
+    match (ORIGINAL_FILES.get(), getrlimit(Resource::RLIMIT_NOFILE)) {
+        (Some((soft, _)), Ok((_, hard))) => setrlimit(Resource::RLIMIT_NOFILE, *soft, hard).is_ok(),
+        _ => false,
+    }
+}
+
 /// Why a command cannot be executed, found out before anything is started.
 #[derive(Debug, thiserror::Error)]
 pub enum NotExecutable {
@@ -355,34 +363,4 @@ pub fn inherited<const N: usize>() -> io::Result<[OwnedFd; N]> {
 
 pub fn is_pipe(fd: &OwnedFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_fifo())
-}
-
-/// What this process runs, even after its file was replaced.
-pub const THIS_PROGRAM: &str = "/proc/self/exe";
-
-/// Becomes another program in the same process: pid, children and the descriptors of `inherit` (as 3, 4, …) stay.
-///
-/// Returns only when that failed.
-pub fn become_in_place(program: &Path, argv: &[OsString], inherit: &[BorrowedFd<'_>]) -> io::Error {
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
-    let (program, argv) =
-        match (text(program.as_os_str().as_bytes()), argv.iter().map(|word| text(word.as_bytes())).collect::<io::Result<Vec<_>>>()) {
-            (Ok(program), Ok(argv)) => (program, argv),
-            (Err(error), _) | (_, Err(error)) => return error,
-        };
-    // SAFETY: only numbers are handled. Descriptors that stood at 3, 4, … are replaced, which is why nothing may follow but
-    // the new program: everything else closes by itself.
-    unsafe {
-        let lifted: Vec<i32> = inherit.iter().map(|fd| libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 64)).collect();
-        for (index, fd) in lifted.iter().enumerate() {
-            if *fd < 0 || libc::dup2(*fd, 3 + index as i32) < 0 {
-                return io::Error::last_os_error();
-            }
-        }
-        forget_signals();
-    }
-    match nix::unistd::execv(&program, &argv) {
-        Ok(never) => match never {},
-        Err(error) => error.into(),
-    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::disallowed_methods, reason = "tests start any process and wait as they like")]
 
+mod another_version;
 mod bad_config;
 mod before_start;
 mod cleanup;
@@ -21,9 +22,11 @@ mod lost_ledger;
 mod on_terminal;
 mod restart;
 mod running;
+mod skew;
 mod start;
 mod status;
 mod stop;
 mod support;
 mod terminal;
+mod upgrade;
 mod world;

@@ -270,6 +270,16 @@ pub fn exe(pid: Pid) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe"))
 }
 
+/// The file it was started from, even when that has no name any more.
+pub fn exe_id(pid: Pid) -> Option<FileId> {
+    file_id(Path::new(&format!("/proc/{pid}/exe")))
+}
+
+/// Whether that file was replaced or deleted meanwhile.
+pub fn is_exe_gone(pid: Pid) -> bool {
+    exe(pid).is_ok_and(|path| path.as_os_str().as_bytes().ends_with(b" (deleted)") && !path.exists())
+}
+
 /// # Errors
 /// When the process is gone, or not for us to see.
 pub fn cwd(pid: Pid) -> io::Result<PathBuf> {
