@@ -43,6 +43,9 @@ _devstack() {
             devstack,supervise)
                 cmd="devstack__subcmd__supervise"
                 ;;
+            devstack,upgrade)
+                cmd="devstack__subcmd__upgrade"
+                ;;
             *)
                 ;;
         esac
@@ -50,7 +53,7 @@ _devstack() {
 
     case "${cmd}" in
         devstack)
-            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status logs cleanup-workers check completions supervise"
+            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status logs cleanup-workers upgrade check completions supervise"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -308,6 +311,32 @@ _devstack() {
             return 0
             ;;
         devstack__subcmd__supervise)
+            opts="-q -v -h --project --config --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__upgrade)
             opts="-q -v -h --project --config --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

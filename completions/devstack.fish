@@ -39,6 +39,7 @@ complete -c devstack -n "__fish_devstack_needs_command" -f -a "restart" -d 'Stop
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "status" -d 'Show every service\'s state, health, resources and restarts'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "logs" -d 'Show what the workers wrote'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "cleanup-workers" -d 'End orphans and stale copies that are provably ours, and explain each'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "upgrade" -d 'Have the running supervisor become this devstack; workers keep running'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "check" -d 'Validate the configuration'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "supervise" -d 'Keeper and supervisor of a project; started by the other commands'
@@ -113,6 +114,14 @@ complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l js
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c devstack -n "__fish_devstack_using_subcommand check" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand check" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 /// For a client to say what it wants, and to take an answer.
@@ -22,26 +22,55 @@ const MOST_CLIENTS: u32 = 256;
 /// Updates that a client may lag behind.
 const BACKLOG: usize = 1024;
 
-/// One for each conversation, and one for the next.
+/// Places for conversations, and whether new ones may begin.
 #[derive(Clone)]
-pub struct Places(Arc<Semaphore>);
+pub struct Places {
+    free: Arc<Semaphore>,
+    is_closed: watch::Sender<bool>,
+}
 
 impl Places {
     pub fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_CLIENTS as usize)))
+        Self { free: Arc::new(Semaphore::new(MOST_CLIENTS as usize)), is_closed: watch::Sender::new(false) }
     }
 
-    /// Returns once no conversation is left. From the call on, at most one more begins before what is answered is dropped.
-    pub async fn all(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.clone().acquire_many_owned(MOST_CLIENTS - 1).await.ok()
+    /// No conversation begins until what is answered is dropped; who comes meanwhile waits in the kernel's queue.
+    pub fn close(&self) -> Closed<'_> {
+        self.is_closed.send_replace(true);
+        Closed(self)
+    }
+
+    async fn one(&self) -> Option<OwnedSemaphorePermit> {
+        self.is_closed.subscribe().wait_for(|is_closed| !is_closed).await.ok()?;
+        self.free.clone().acquire_owned().await.ok()
+    }
+}
+
+pub struct Closed<'a>(&'a Places);
+
+impl Closed<'_> {
+    /// Returns once no conversation is left.
+    pub async fn is_empty(&self) {
+        let _ = self.0.free.acquire_many(MOST_CLIENTS).await;
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.is_closed.send_replace(false);
     }
 }
 
 /// Accepts clients until the runtime ends.
 pub async fn accept(listener: UnixListener, inbox: Inbox, places: Places, helpers: Helpers) {
-    loop {
-        let Ok(place) = places.0.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+    let mut is_closed = places.is_closed.subscribe();
+    while let Some(place) = places.one().await {
+        let accepted = tokio::select! {
+            biased;
+            _ = is_closed.wait_for(|is_closed| *is_closed) => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let (inbox, helpers) = (inbox.clone(), helpers.clone());
                 tokio::task::spawn_local(async move {

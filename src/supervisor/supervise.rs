@@ -150,16 +150,17 @@ impl Supervisor {
             return self.upgrade.wait_for(&upgrade::under_way(self.driver.stack()));
         }
         let places = self.places.clone();
-        let mut alone = std::pin::pin!(tokio::time::timeout(IDLE_CLIENTS, places.all()));
-        let _alone = loop {
+        let closed = places.close();
+        let mut alone = std::pin::pin!(tokio::time::timeout(IDLE_CLIENTS, closed.is_empty()));
+        loop {
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
                 _ = self.messages.recv_many(&mut batch, BATCH) => self.receive(batch),
-                alone = &mut alone => break alone,
+                _ = &mut alone => break,
             }
             self.pass_on();
-        };
+        }
         let mut rest = Vec::new();
         while let Ok(message) = self.messages.try_recv() {
             rest.push(message);
