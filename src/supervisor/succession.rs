@@ -75,13 +75,16 @@ fn keep(inherited: &Inherited, ready: OwnedFd) -> io::Result<u8> {
 
 /// After an upgrade. Whatever goes wrong before the keeper knows of it, the keeper starts what was here before.
 fn go_on(inherited: &Inherited, link: OwnedFd) -> io::Result<u8> {
+    failpoint::reach(Failpoint::GoingOn);
     // Its keeper made the line.
     let (keeper_pid, _) = socket::peer(&link)?;
     let link = KeeperLink::inherited(link);
     let tell_keeper = |link: &KeeperLink| {
+        failpoint::reach(Failpoint::Succeeding);
         if let Err(error) = Program::own().and_then(|program| link.succeed(&program)) {
             complain(&error);
         }
+        failpoint::reach(Failpoint::Succeeded);
     };
     Ok(match supervise(inherited, keeper_pid, link, false, tell_keeper) {
         Ok(()) => 0,

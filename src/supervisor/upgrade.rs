@@ -11,6 +11,7 @@ use super::succession::Inherited;
 use crate::control::upgrade::Answer;
 use crate::engine::{Stack, State};
 use crate::model::ServiceName;
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::keeper::KeeperLink;
 use crate::sys::reexec::Program;
 use std::io;
@@ -97,7 +98,10 @@ impl Upgrade {
 
 fn become_program(program: &Program, inherited: &Inherited, link: &KeeperLink) -> io::Error {
     match inherited.pass_on(link.as_fd()) {
-        Ok(succession) => succession.argv.perform(program, succession.inherit),
+        Ok(succession) => {
+            failpoint::reach(Failpoint::Upgrading);
+            succession.argv.perform(program, succession.inherit)
+        }
         Err(error) => error,
     }
 }

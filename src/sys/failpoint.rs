@@ -28,11 +28,18 @@ pub enum Failpoint {
     Reaped,
     /// The supervisor is about to become the keeper.
     BecomingKeeper,
+    /// The supervisor is about to become another program.
+    Upgrading,
+    /// It has, and knows nothing yet.
+    GoingOn,
+    /// It has recovered, and the keeper would still start the old program.
+    Succeeding,
+    Succeeded,
     Leaving,
 }
 
 impl Failpoint {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::SocketBound,
         Self::BeforeSupervisor,
         Self::LedgerLoaded,
@@ -50,6 +57,10 @@ impl Failpoint {
         Self::BeforeReap,
         Self::Reaped,
         Self::BecomingKeeper,
+        Self::Upgrading,
+        Self::GoingOn,
+        Self::Succeeding,
+        Self::Succeeded,
         Self::Leaving,
     ];
 

@@ -1,12 +1,13 @@
 //! Devstack killed at every place where it may be in the middle of something: each time the next command makes it whole again.
 
+use crate::another_version::{newer, runs};
 use crate::running::Done;
-use crate::support::{TestStack, kill};
+use crate::support::{DEVSTACK, TestStack, kill};
 use crate::world::{is_alive, wait_until};
 use devstack::model::ProcId;
 use devstack::sys::failpoint::{Failpoint, VARIABLE};
 use devstack::sys::procfs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SERVICES: &str = "
 [services.bot]
@@ -133,6 +134,7 @@ const SPAWN: [Failpoint; 3] = [Failpoint::BeforeSpawn, Failpoint::Spawned, Failp
 const LEDGER: [Failpoint; 2] = [Failpoint::LedgerWritten, Failpoint::LedgerReplaced];
 const SIGNAL: [Failpoint; 2] = [Failpoint::BeforeSignal, Failpoint::Signalled];
 const SWEEP: [Failpoint; 4] = [Failpoint::SweepBegun, Failpoint::Swept, Failpoint::BeforeReap, Failpoint::Reaped];
+const UPGRADE: [Failpoint; 4] = [Failpoint::Upgrading, Failpoint::GoingOn, Failpoint::Succeeding, Failpoint::Succeeded];
 const LEAVING: [Failpoint; 1] = [Failpoint::Leaving];
 const COMING_BACK: [Failpoint; 2] = [Failpoint::Adopted, Failpoint::BecomingKeeper];
 
@@ -171,8 +173,32 @@ fn killed_while_it_comes_back_from_an_earlier_kill() {
     survives(true, &COMING_BACK);
 }
 
+/// Until the keeper knows of the new program, the old one is what comes back.
+#[test]
+fn killed_in_the_middle_of_an_upgrade() {
+    for place in UPGRADE {
+        let life = Life::new(place, 1, false);
+        let stack = &life.stack;
+        let newer = newer(stack);
+        life.ask("start");
+        let (keeper, workers) = (stack.keeper(), life.both_run());
+        // Where it came far enough before it was killed, this has seen it succeed.
+        let _ = stack.run_with(&newer, "upgrade");
+        wait_until(&format!("{}: it is killed", life.place), || life.was_killed());
+        assert_eq!((stack.keeper(), life.both_run()), (keeper, workers), "{}", life.place);
+        let program = if place == Failpoint::Succeeded { &newer } else { Path::new(DEVSTACK) };
+        assert!(runs(stack.supervisor().pid, program) && runs(keeper.pid, program), "{}", life.place);
+        stack.run_with(&newer, "upgrade").ends_with(0);
+        assert_eq!(life.both_run(), workers, "{}", life.place);
+        assert!(runs(stack.supervisor().pid, &newer), "{}", life.place);
+        life.ask("stop --supervisor");
+        assert_eq!(stack.processes(), [], "{}", life.place);
+        assert_eq!((stack.times("bot", "started").len(), stack.times("web", "started").len()), (1, 1), "{}", life.place);
+    }
+}
+
 #[test]
 fn every_place_has_its_test() {
-    let tested = [&COMING_UP[..], &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK].concat();
+    let tested = [&COMING_UP[..], &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
     assert!(Failpoint::ALL.iter().all(|place| tested.contains(place)));
 }
