@@ -65,7 +65,8 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         let error = Error::usage("--leftovers cannot be limited to services: nothing in a leftover says whose it was");
         return Err(error.hint("leave the services out, or run `devstack cleanup-workers --leftovers` by itself"));
     }
-    let supervisor = Client::connect(context).ok().flatten().map(|client| client.supervisor());
+    // One that is there and cannot be asked may know what its ledger does not say: nobody else judges then.
+    let supervisor = Client::connect(context)?.map(|client| client.supervisor());
     let (project, ledger) = (&context.project, &offline::ledger_facts(context, supervisor));
     let seen = look(project, ledger, &choice).map_err(|error| Error::failed(format!("cannot read the process table: {error}")))?;
     let seen = if must_ask { approved(seen) } else { seen };

@@ -3,7 +3,7 @@
 use crate::another_version::{NEWER, OURS, newer, runs};
 use crate::running::Done;
 use crate::support::{DEVSTACK, TestStack, send};
-use crate::world::wait_until;
+use crate::world::{is_alive, wait_until};
 use devstack::control::protocol::PROTOCOL;
 use devstack::model::Signal;
 use devstack::sys::folders::{CONTROL_SOCKET, Folders};
@@ -315,4 +315,18 @@ fn connect_until_full(path: &std::path::Path, waiting: &mut Vec<std::os::fd::Own
         }
     }
     false
+}
+
+/// What such a supervisor manages, nobody else may judge: its ledger may be of another version, too.
+#[test]
+fn cleanup_workers_leaves_a_supervisor_alone_that_it_cannot_ask() {
+    let stack = TestStack::new(WEB);
+    stack.run("start").ends_with(0);
+    let (supervisor, worker) = (stack.supervisor(), stack.pid("web"));
+    std::fs::write(stack.state_file("ledger.json"), "{\"version\":99}").expect("a ledger");
+    send(supervisor, Signal::STOP);
+    let said = format!("supervisor pid {} not responding (state T)", supervisor.pid);
+    stack.run("cleanup-workers").ends_with(1).says(&said);
+    assert!(is_alive(worker));
+    send(supervisor, Signal::CONT);
 }
