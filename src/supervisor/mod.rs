@@ -7,6 +7,7 @@ mod clear;
 mod driver;
 mod environment;
 mod helper;
+pub mod identity;
 mod launch;
 mod linux;
 mod message;

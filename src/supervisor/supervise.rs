@@ -91,8 +91,8 @@ impl Supervisor {
         keeper::become_subreaper()?;
         spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
-        let boot_id = procfs::boot_id()?;
-        let mut stack = match store::load(&folders.ledger(), &boot_id) {
+        let origin = procfs::origin()?;
+        let mut stack = match store::load(&folders.ledger(), &origin) {
             store::Found::Stack(stack) => *stack,
             store::Found::Nothing => store::new_stack(),
             store::Found::Damaged { why } => {
@@ -110,7 +110,7 @@ impl Supervisor {
         let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
-        let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
+        let os = LinuxOs::new(project.clone(), folders.clone(), origin, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
         failpoint::reach(Failpoint::Recovered);

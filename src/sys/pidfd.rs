@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "real-time signals by number")]
 
 use super::{clock, procfs};
-use crate::model::{ProcId, Signal};
+use crate::model::{Pid, ProcId, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
@@ -46,6 +46,11 @@ impl PidFd {
 
     pub fn id(&self) -> ProcId {
         self.id
+    }
+
+    /// The number that the kernel gives a process once and never again in this boot.
+    pub fn inode(&self) -> Option<u64> {
+        inode_of(&self.fd)
     }
 
     /// Success when the process has ended meanwhile: there is nobody left to tell.
@@ -88,6 +93,19 @@ pub fn wait_any(held: &[PidFd], timeout: Option<Duration>) -> io::Result<Vec<usi
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// As [`PidFd::inode`], of whoever has this number now, dead or alive, until it is collected.
+pub fn inode(pid: Pid) -> Option<u64> {
+    inode_of(&pidfd_open(rustix::process::Pid::from_raw(pid).filter(|_| pid > 0)?, PidfdFlags::empty()).ok()?)
+}
+
+/// Since 6.9 pidfds lie in a file system of their own; before, all of them share the inode of anonymous files.
+fn inode_of(pidfd: &OwnedFd) -> Option<u64> {
+    const PIDFS_MAGIC: i64 = 0x5049_4446;
+    let file_system = rustix::fs::fstatfs(pidfd).ok()?;
+    let on_pidfs = i64::try_from(file_system.f_type).is_ok_and(|magic| magic == PIDFS_MAGIC);
+    on_pidfs.then(|| rustix::fs::fstat(pidfd).ok().map(|meta| meta.st_ino)).flatten()
 }
 
 /// Raises the soft limit of open files to the hard one: one descriptor is held for every process of a set.
@@ -135,6 +153,21 @@ mod tests {
         child.wait().expect("reaped");
         held.signal(Signal::KILL).expect("telling nobody is no error");
         assert!(PidFd::open(id).expect("no error").is_none());
+    }
+
+    #[test]
+    fn where_the_kernel_numbers_processes_once_two_never_share_a_number() {
+        let mut children = [sleeper(), sleeper()];
+        let held = children.each_ref().map(|child| PidFd::open(id_of(child)).expect("opens").expect("alive"));
+        let [one, two] = held.each_ref().map(PidFd::inode);
+        assert_eq!((one, two), (inode(held[0].id().pid), inode(held[1].id().pid)));
+        assert!(one != two || one.is_none(), "{one:?}");
+        for child in &mut children {
+            child.kill().expect("ours");
+            child.wait().expect("reaped");
+        }
+        assert_eq!((inode(held[0].id().pid), held[0].inode()), (None, one));
+        assert_eq!([-1, 0].map(inode), [None, None]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod fights_back;
 mod good_config;
 mod health;
 mod help;
+mod identity;
 mod layers;
 mod leftovers;
 mod logs;
