@@ -51,6 +51,12 @@ impl Problem {
         self
     }
 
+    /// A hint where none was given yet.
+    pub fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
     /// The hint, unless there is nothing to say.
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);

@@ -208,7 +208,7 @@ fn become_keeper(inherited: &Inherited) -> io::Error {
 /// The project as configured. If its configuration was broken while workers run, they are kept by what the ledger knows of
 /// them, and the problems are told with the next start.
 fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Option<String>)> {
-    let problems = match config::load(location) {
+    let problems = match config::load(location, config::Trust::of_user(socket::own_user())) {
         Ok(project) => return Ok((Arc::new(project), None)),
         Err(problems) => problems.render(false),
     };

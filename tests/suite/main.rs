@@ -25,6 +25,7 @@ mod running;
 mod start;
 mod status;
 mod stop;
+mod strange_processes;
 mod support;
 mod terminal;
 mod world;
