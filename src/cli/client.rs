@@ -155,8 +155,9 @@ impl Client {
 fn failed(error: LaunchError) -> Error {
     let hint = match &error {
         LaunchError::Silent { pid, .. } => Some(format!("if it is stopped, continue it with `kill -CONT {pid}`; its workers keep running")),
-        LaunchError::Unreachable(_) => {
-            Some("use the XDG_RUNTIME_DIR it was started with; SIGTERM would end it together with its workers".to_owned())
+        LaunchError::Unreachable { pid, .. } => {
+            let kill = pid.map_or_else(|| "SIGTERM".to_owned(), |pid| format!("`kill {pid}`"));
+            Some(format!("{kill} ends it together with its workers; then start again"))
         }
         LaunchError::Io(_) | LaunchError::Failed(_) => None,
     };

@@ -53,6 +53,7 @@ impl Context {
         let location = locate(global)?;
         let project = config::load(&location, Trust::of_user(socket::own_user())).map_err(|problems| check::refuse(&problems))?;
         let folders = Folders::of(&project.id, |name| std::env::var_os(name)).map_err(Error::failed)?;
+        folders.verify().map_err(Error::failed)?;
         if global.verbose {
             style::say(&style::visible(&format!(
                 "configuration: {}\nstate: {}\n",

@@ -29,9 +29,7 @@ impl Origin {
     /// Whether what was written there can be held against the processes seen here.
     pub fn is_seen_from(&self, here: &Self) -> bool {
         let same = |there: Option<u64>, here: Option<u64>| there.is_none() || here.is_none() || there == here;
-        self.boot_id == here.boot_id
-            && same(self.pid_namespace, here.pid_namespace)
-            && same(self.time_namespace, here.time_namespace)
+        self.boot_id == here.boot_id && same(self.pid_namespace, here.pid_namespace) && same(self.time_namespace, here.time_namespace)
     }
 }
 

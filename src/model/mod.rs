@@ -6,6 +6,7 @@ mod exit;
 mod hash;
 mod mark;
 mod name;
+mod path;
 mod process;
 pub mod quantity;
 mod reason;

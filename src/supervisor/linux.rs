@@ -361,7 +361,15 @@ impl Os for LinuxOs {
     }
 
     fn save(&mut self, stack: &Stack) -> io::Result<()> {
-        folders::replace(&self.folders.ledger(), &Ledger::new(self.origin.clone(), stack.clone()).to_json()?)
+        let json = Ledger::new(self.origin.clone(), stack.clone()).to_json()?;
+        let save = || folders::replace(&self.folders.ledger(), &json);
+        match save() {
+            // Somebody deleted the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.create().and_then(|()| self.folders.note_runtime()).and_then(|()| save())
+            }
+            saved => saved,
+        }
     }
 
     fn announce(&mut self, service: &ServiceName, notice: Notice) {

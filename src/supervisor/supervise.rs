@@ -84,6 +84,8 @@ struct Supervisor {
     messages: mpsc::Receiver<Message>,
     timer: Timer,
     folders: Folders,
+    /// Says that this project has a supervisor, even to somebody who finds no file of it.
+    _claim: Option<OwnedFd>,
 }
 
 impl Supervisor {
@@ -91,6 +93,7 @@ impl Supervisor {
         keeper::become_subreaper()?;
         spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
+        folders.remove_unfinished();
         let origin = procfs::origin()?;
         let mut stack = match store::load(&folders.ledger(), &origin) {
             store::Found::Stack(stack) => *stack,
@@ -114,6 +117,12 @@ impl Supervisor {
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
         failpoint::reach(Failpoint::Recovered);
+        // Later it goes on in spite of a full disk; but nothing begins of which no trace can be kept.
+        if let Some(why) = driver.degraded()
+            && driver.stack().slots().values().all(|slot| slot.state.run().is_none())
+        {
+            return Err(io::Error::other(format!("the ledger cannot be saved: {why}")));
+        }
         listen(inherited, &inbox)?;
         forward_signals(&inbox)?;
         tokio::task::spawn_local(async move {
@@ -125,7 +134,8 @@ impl Supervisor {
             }
         });
         let requests = Requests::new(inherited.location.clone());
-        Ok(Self { driver, requests, messages, timer: Timer::new()?, folders })
+        let claim = socket::claim(&launch::claim_of(&inherited.location))?;
+        Ok(Self { driver, requests, messages, timer: Timer::new()?, folders, _claim: claim })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {

@@ -10,7 +10,7 @@ pub use world::{Process, Role, World};
 
 use super::Os;
 use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Running, Spawned, Stack, State};
-use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
