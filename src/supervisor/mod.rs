@@ -28,6 +28,7 @@ mod store;
 mod supervise;
 mod tracker;
 pub mod view;
+mod waiting;
 mod watch;
 
 pub use driver::Driver;

@@ -14,6 +14,7 @@ mod fights_back;
 mod good_config;
 mod health;
 mod help;
+mod hostile_clients;
 mod hostile_paths;
 mod identity;
 mod layers;
