@@ -13,7 +13,7 @@ use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{Os, cgroup, procfs, socket, spawn};
+use crate::sys::{Os, cgroup, limits, procfs, socket, spawn};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -49,6 +49,7 @@ pub fn keep_supervised(location: Location) -> u8 {
     };
     let inherited = Inherited { location, listener, lock };
     spawn::forget_mark();
+    limits::set_own();
     cgroup::leave_run();
     let keeper_pid = std::process::id().cast_signed();
     // Whoever launched the pair waits for the end of `ready`.
@@ -91,7 +92,6 @@ struct Supervisor {
 impl Supervisor {
     fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, launched: bool) -> io::Result<Self> {
         keeper::become_subreaper()?;
-        spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
         folders.remove_unfinished();
         let origin = procfs::origin()?;

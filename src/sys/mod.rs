@@ -10,6 +10,7 @@ pub mod folders;
 pub mod follow;
 pub mod keeper;
 pub mod leftovers;
+pub mod limits;
 pub mod lock;
 pub mod logfile;
 mod os;
