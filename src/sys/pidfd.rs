@@ -26,7 +26,7 @@ impl PidFd {
     /// # Errors
     /// When descriptors have run out, or the kernel has no pidfds.
     pub fn open(id: ProcId) -> io::Result<Option<Self>> {
-        let Some(pid) = rustix::process::Pid::from_raw(id.pid).filter(|_| id.pid > 0) else { return Ok(None) };
+        let Some(pid) = number(id.pid) else { return Ok(None) };
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => fd,
             // EINVAL: the number is that of a thread now.
@@ -97,14 +97,18 @@ pub fn wait_any(held: &[PidFd], timeout: Option<Duration>) -> io::Result<Vec<usi
 
 /// As [`PidFd::inode`], of whoever has this number now, dead or alive, until it is collected.
 pub fn inode(pid: Pid) -> Option<u64> {
-    inode_of(&pidfd_open(rustix::process::Pid::from_raw(pid).filter(|_| pid > 0)?, PidfdFlags::empty()).ok()?)
+    inode_of(&pidfd_open(number(pid)?, PidfdFlags::empty()).ok()?)
+}
+
+/// What a file says need not be a number that any process can have, and rustix panics at a negative one.
+fn number(pid: Pid) -> Option<rustix::process::Pid> {
+    if pid > 0 { rustix::process::Pid::from_raw(pid) } else { None }
 }
 
 /// Since 6.9 pidfds lie in a file system of their own; before, all of them share the inode of anonymous files.
 fn inode_of(pidfd: &OwnedFd) -> Option<u64> {
-    const PIDFS_MAGIC: i64 = 0x5049_4446;
-    let file_system = rustix::fs::fstatfs(pidfd).ok()?;
-    let on_pidfs = i64::try_from(file_system.f_type).is_ok_and(|magic| magic == PIDFS_MAGIC);
+    // PID_FS_MAGIC of linux/magic.h.
+    let on_pidfs = rustix::fs::fstatfs(pidfd).is_ok_and(|file_system| file_system.f_type == 0x5049_4446);
     on_pidfs.then(|| rustix::fs::fstat(pidfd).ok().map(|meta| meta.st_ino)).flatten()
 }
 
@@ -167,7 +171,10 @@ mod tests {
             child.wait().expect("reaped");
         }
         assert_eq!((inode(held[0].id().pid), held[0].inode()), (None, one));
-        assert_eq!([-1, 0].map(inode), [None, None]);
+        assert_eq!([-1, 0, i32::MIN].map(inode), [None; 3]);
+        for pid in [-1, 0, i32::MIN] {
+            assert!(PidFd::open(ProcId { pid, start_ticks: 0 }).expect("nobody").is_none());
+        }
     }
 
     #[test]

@@ -28,8 +28,10 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What may stand where a folder of devstack's should, and what is said of it.
-fn obstacles(stack: &TestStack) -> Vec<(&'static str, Box<dyn Fn(&Path)>, &'static str)> {
+/// What may stand where a folder of devstack's should, how it is put there, and what is said of it.
+type Obstacle = (&'static str, Box<dyn Fn(&Path)>, &'static str);
+
+fn obstacles(stack: &TestStack) -> Vec<Obstacle> {
     let elsewhere = beside(stack, "elsewhere");
     fs::create_dir_all(&elsewhere).expect("a folder");
     fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).expect("private");
@@ -39,7 +41,7 @@ fn obstacles(stack: &TestStack) -> Vec<(&'static str, Box<dyn Fn(&Path)>, &'stat
             fs::set_permissions(at, fs::Permissions::from_mode(mode)).expect("chmod");
         }
     };
-    let mut all: Vec<(&'static str, Box<dyn Fn(&Path)>, &'static str)> = vec![
+    let mut all: Vec<Obstacle> = vec![
         ("a link", Box::new(move |at: &Path| symlink(&elsewhere, at).expect("a link")), "is a symbolic link"),
         ("a file", Box::new(|at: &Path| fs::write(at, "mine").expect("a file")), "is no folder"),
         ("open to a group", Box::new(folder(0o770)), "must be yours alone"),
@@ -157,7 +159,8 @@ fn a_log_folder_that_became_a_link_and_whatever_stands_in_place_of_a_log_is_refu
     let inside = stack.root.join("inside");
     fs::create_dir(&inside).expect("a folder");
     let victim = outside.join("victim");
-    let cases: Vec<(&str, Box<dyn Fn()>, i32, &str)> = vec![
+    type Case<'a> = (&'a str, Box<dyn Fn() + 'a>, i32, &'a str);
+    let cases: Vec<Case> = vec![
         ("a link out", Box::new(|| symlink(&outside, &logs).expect("a link")), 2, "leaves the project through a link"),
         ("a link inside", Box::new(|| symlink(&inside, &logs).expect("a link")), 1, "a folder on the way is a symbolic link"),
         ("a file", Box::new(|| fs::write(&logs, "").expect("a file")), 1, "something on the way is no folder"),
