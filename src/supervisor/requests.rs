@@ -38,10 +38,6 @@ impl Requests {
     fn try_take(&mut self, request: Request, reply: &mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
         match request {
             Request::Status { services, tree, .. } => {
-                // What could not be saved is tried again: an answer should not be older than it must be.
-                if driver.degraded().is_some() {
-                    driver.handle([]);
-                }
                 let services = known(services, driver.stack())?;
                 let _ = reply.try_send(Reply::Snapshot(Box::new(self.snapshot(&services, tree, driver))));
             }

@@ -1,7 +1,7 @@
 //! The value of a variable is for the worker that gets it, and appears nowhere else.
 
 use crate::support::{DEVSTACK, TestStack, kill, send};
-use crate::world::wait_until;
+use crate::world::{is_alive, wait_until};
 use devstack::model::Signal;
 use devstack::sys::procfs;
 use std::fs;
@@ -92,8 +92,9 @@ setup = { command = ['sh', '-c', 'exit 4'], creates = 'made' }\n",
     run("check");
     run("status");
     kill(supervisor);
-    wait_until("another supervisor", || {
-        procfs::children(keeper.pid).is_ok_and(|children| children.iter().any(|pid| *pid != supervisor.pid))
+    // One that finds the configuration broken and nobody to look after says so, and leaves.
+    wait_until("another supervisor has come", || {
+        !is_alive(keeper) || procfs::children(keeper.pid).is_ok_and(|children| children.iter().any(|pid| *pid != supervisor.pid))
     });
     run("stop --supervisor");
     for (line, said) in said {
