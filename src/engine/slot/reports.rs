@@ -109,8 +109,14 @@ impl Slot {
         let age = now.boot.since(started_at);
         let spawned_wall = now.wall.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).unwrap_or(now.wall);
         // Found by what it carries, it is known again by that.
-        self.process =
-            Some(Process { main, inode: None, spawned_at: started_at, started_at: spawned_wall, log_offset: 0, ready_at: Some(started_at) });
+        self.process = Some(Process {
+            main,
+            inode: None,
+            spawned_at: started_at,
+            started_at: spawned_wall,
+            log_offset: 0,
+            ready_at: Some(started_at),
+        });
         if going_down {
             let kill_at = now.boot.after(self.spec.stop_timeout);
             self.state = State::Stopping { run, why: Reason::Requested, kill_at };
