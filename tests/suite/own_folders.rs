@@ -92,7 +92,8 @@ fn a_runtime_folder_that_cannot_be_used_is_passed_over() {
     let stack = TestStack::new(WEB);
     let foreign = beside(&stack, "foreign");
     fs::create_dir(&foreign).expect("a folder");
-    let mut unusable = vec![None, Some(Path::new("relative")), Some(Path::new("/nonexistent/runtime")), Some(Path::new("/etc/passwd"))];
+    let missing = beside(&stack, "missing");
+    let mut unusable = vec![None, Some(Path::new("relative")), Some(missing.as_path()), Some(Path::new("/etc/passwd"))];
     if nix::unistd::geteuid().is_root() {
         chown(&foreign, Some(65534), None).expect("chown");
         unusable.push(Some(&foreign));
@@ -102,7 +103,7 @@ fn a_runtime_folder_that_cannot_be_used_is_passed_over() {
         assert!(stack.state_file("run/control.sock").exists(), "{runtime:?}");
         run(&stack, "stop --supervisor", &[("XDG_RUNTIME_DIR", runtime)]).ends_with(0);
     }
-    assert!(!stack.root.join("relative").exists() && below(&foreign).is_empty());
+    assert!(!stack.root.join("relative").exists() && !missing.exists() && below(&foreign).is_empty());
 }
 
 #[test]
@@ -122,7 +123,8 @@ fn without_a_state_folder_named_it_is_below_the_home_folder_and_a_foreign_or_mis
     let by_database = said(None);
     let foreign = beside(&stack, "foreign-home");
     fs::create_dir(&foreign).expect("a folder");
-    let mut unusable = vec![PathBuf::from("/nonexistent/home"), PathBuf::from("relative"), PathBuf::from("/etc/passwd")];
+    let missing = beside(&stack, "missing");
+    let mut unusable = vec![missing.clone(), PathBuf::from("relative"), PathBuf::from("/etc/passwd")];
     if nix::unistd::geteuid().is_root() {
         chown(&foreign, Some(65534), None).expect("chown");
         unusable.push(foreign.clone());
@@ -130,7 +132,7 @@ fn without_a_state_folder_named_it_is_below_the_home_folder_and_a_foreign_or_mis
     for home in &unusable {
         assert_eq!(said(Some(home)), by_database, "{}", home.display());
     }
-    assert!(!Path::new("/nonexistent").exists() && below(&foreign).is_empty());
+    assert!(!missing.exists() && below(&foreign).is_empty());
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn a_command_with_another_runtime_folder_finds_the_supervisor() {
     let other = private_folder(stack.root.with_file_name("other-runtime"));
     stack.run("start").ends_with(0);
     let worker = stack.pid("web");
-    for runtime in [None, Some(other.as_path()), Some(Path::new("relative")), Some(Path::new("/nonexistent"))] {
+    let missing = stack.root.join("missing");
+    for runtime in [None, Some(other.as_path()), Some(Path::new("relative")), Some(missing.as_path())] {
         let done = with_runtime(&stack, runtime, "status --json").ends_with(0);
         let status: Value = serde_json::from_str(&done.stdout).expect("JSON");
         assert_eq!(status["supervisor"]["pid"], stack.supervisor().pid, "{runtime:?}");
