@@ -1,7 +1,7 @@
 //! `devstack check`: is the configuration valid, and what does it come to?
 
 use super::{Error, exit_code, output, style};
-use crate::config::{self, Location, Problems};
+use crate::config::{self, Location, Problems, Trust};
 use crate::model::{Hooks, Project, ReadyWhen, Service};
 
 /// Validate the configuration.
@@ -15,7 +15,7 @@ pub struct Args {
 /// # Errors
 /// When the configuration or an env file that it names is not valid; all of it has been told then.
 pub fn run(args: &Args, location: &Location) -> Result<(), Error> {
-    let project = config::load(location).map_err(|problems| refuse(&problems))?;
+    let project = config::load(location, Trust::Everybody).map_err(|problems| refuse(&problems))?;
     env_files(&project)?;
     let file = location.config_file.file_name().unwrap_or_default().to_string_lossy();
     let (services, groups) = (project.services.len(), project.groups.len());
@@ -40,7 +40,7 @@ pub fn refuse(problems: &Problems) -> Error {
 fn env_files(project: &Project) -> Result<(), Error> {
     let mut told = Vec::new();
     for service in project.services.values() {
-        if let Err(problems) = config::environment(service, std::iter::empty()) {
+        if let Err(problems) = config::environment(service, Trust::Everybody, std::iter::empty()) {
             let text = problems.render(console::colors_enabled_stderr());
             if !told.contains(&text) {
                 style::say(&text);

@@ -188,8 +188,9 @@ pub fn failed(error: LaunchError) -> Error {
             Some("if it is stopped, continue it with `kill -CONT`; its workers keep running".to_owned())
         }
         LaunchError::Protocol(_) => Some("`devstack upgrade` makes it this devstack; its workers keep running".to_owned()),
-        LaunchError::Unreachable(_) => {
-            Some("use the XDG_RUNTIME_DIR it was started with; SIGTERM would end it together with its workers".to_owned())
+        LaunchError::Unreachable { pid, .. } => {
+            let kill = pid.map_or_else(|| "SIGTERM".to_owned(), |pid| format!("`kill {pid}`"));
+            Some(format!("{kill} ends it together with its workers; then start again"))
         }
         LaunchError::Io(_) | LaunchError::Stranger | LaunchError::Failed(_) => None,
     };

@@ -2,9 +2,10 @@
 
 use super::style::{self, ColorChoice};
 use super::{Error, check};
-use crate::config::{self, Location};
+use crate::config::{self, Location, Trust};
 use crate::model::{Project, ServiceName};
 use crate::sys::folders::Folders;
+use crate::sys::socket;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -47,11 +48,12 @@ pub struct Context {
 
 impl Context {
     /// # Errors
-    /// When there is no configuration, or it is not valid.
+    /// When there is no configuration, it is not valid, or somebody could have written it whom this user does not trust.
     pub fn load(global: &Global) -> Result<Self, Error> {
         let location = locate(global)?;
-        let project = config::load(&location).map_err(|problems| check::refuse(&problems))?;
+        let project = config::load(&location, Trust::of_user(socket::own_user())).map_err(|problems| check::refuse(&problems))?;
         let folders = Folders::of(&project.id, |name| std::env::var_os(name)).map_err(Error::failed)?;
+        folders.verify().map_err(Error::failed)?;
         if global.verbose {
             style::say(&style::visible(&format!(
                 "configuration: {}\nstate: {}\n",

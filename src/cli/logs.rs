@@ -9,6 +9,7 @@ mod merge;
 mod printer;
 mod tail;
 
+pub use escape::shown;
 pub use follow::Follower;
 pub use printer::Printer;
 pub use tail::tail;

@@ -64,9 +64,8 @@ enum Verb {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        // Help and version are no errors, and go to standard output.
         Err(words) => {
-            let _ = words.print();
+            tell(&words);
             return u8::try_from(words.exit_code()).unwrap_or(exit_code::USAGE);
         }
     };
@@ -81,6 +80,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             error.exit_code()
         }
     }
+}
+
+/// Help and version are no errors, and go to standard output. What is wrong with an argument repeats it, and it may be anything.
+fn tell(words: &clap::Error) {
+    if !words.use_stderr() {
+        let _ = words.print();
+        return;
+    }
+    style::ColorChoice::Auto.apply();
+    let (rendered, colors) = (words.render(), console::colors_enabled_stderr());
+    let text = if colors { rendered.ansi().to_string() } else { rendered.to_string() };
+    let lines: Vec<String> = text.split('\n').map(|line| logs::shown(line.as_bytes(), colors)).collect();
+    style::say(&lines.join("\n"));
 }
 
 fn perform(cli: &Cli) -> Result<(), Error> {

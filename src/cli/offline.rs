@@ -5,15 +5,14 @@ use super::style;
 use crate::cleanup::{KnownRun, LedgerFacts};
 use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
 use crate::engine::{Slot, Stack};
-use crate::model::{Pid, ServiceName};
-use crate::supervisor::{Found, load_ledger, view};
-use crate::sys::pidfd::PidFd;
+use crate::model::{Pid, ProcId, ServiceName};
+use crate::supervisor::{Found, identity, load_ledger, view};
 use crate::sys::{clock, procfs, scan};
 
 /// The stack as the ledger tells it, with everything that runs and is not in it.
 fn stack(context: &Context) -> Stack {
-    let boot_id = procfs::boot_id().unwrap_or_default();
-    let mut stack = match load_ledger(&context.folders.ledger(), &boot_id) {
+    let here = procfs::origin().unwrap_or_default();
+    let mut stack = match load_ledger(&context.folders.ledger(), &here) {
         Found::Stack(stack) => *stack,
         Found::Nothing => Stack::new(0),
         Found::Damaged { why } => {
@@ -28,10 +27,6 @@ fn stack(context: &Context) -> Stack {
     stack
 }
 
-fn is_alive(slot: &Slot) -> bool {
-    slot.process.as_ref().is_some_and(|process| matches!(PidFd::open(process.main), Ok(Some(_))))
-}
-
 /// Whether the ledger names a run that is not known to have ended.
 pub fn something_runs(context: &Context) -> bool {
     stack(context).slots().values().any(|slot| slot.state.run().is_some())
@@ -43,9 +38,10 @@ pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snap
     let stack = stack(context);
     let of = |name: &ServiceName| {
         let slot = stack.slot(name)?;
-        let usage = slot.process.as_ref().and_then(|process| view::measure_tree(process.main, now.boot));
+        let alive = identity::is_alive(&context.project, slot);
+        let usage = slot.process.as_ref().filter(|_| alive).and_then(|process| view::measure_tree(process.main, now.boot));
         let mut view = view::service(&context.project, &stack, name, slot, usage.as_ref(), now);
-        if slot.state.run().is_some() && !is_alive(slot) {
+        if slot.state.run().is_some() && !alive {
             view.state = StateWord::Failed;
             view.ready = false;
             view.pid = None;
@@ -67,12 +63,18 @@ pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snap
 /// What `cleanup-workers` has to know of our own records.
 pub fn ledger_facts(context: &Context, supervisor: Option<Pid>) -> LedgerFacts {
     let known = |(name, slot): (&ServiceName, &Slot)| {
+        let run = slot.state.run()?;
+        // Its number may be another process's by now, which must not count as the leader of anything.
+        let is_anothers = |leader: &ProcId| {
+            identity::main_process(&context.project, slot).is_none() && procfs::id(leader.pid).is_ok_and(|holder| holder == *leader)
+        };
+        let leader = slot.process.as_ref().map(|process| process.main).filter(|leader| !is_anothers(leader));
         Some(KnownRun {
             service: name.clone(),
-            run: slot.state.run()?,
-            leader: slot.process.as_ref().map(|process| process.main),
+            run,
+            leader,
             // What a living supervisor holds is its own to end, even while a dead worker's pool is being swept.
-            alive_managed: supervisor.is_some() || is_alive(slot),
+            alive_managed: supervisor.is_some() || identity::is_alive(&context.project, slot),
             recorded: Vec::new(),
             log_file: procfs::file_id(&slot.spec.log_file),
         })

@@ -132,7 +132,7 @@ fn text(args: &Args, snapshot: &Snapshot, layout: Layout) -> String {
 
 fn json(snapshot: &Snapshot) -> Result<String, Error> {
     let json = serde_json::to_string_pretty(snapshot).map_err(|error| Error::failed(format!("the status is no JSON: {error}")))?;
-    Ok(json + "\n")
+    Ok(style::harmless_json(&json) + "\n")
 }
 
 /// Untrusted text on one line.

@@ -1,5 +1,6 @@
 //! Colours, and the one way that text from elsewhere reaches a terminal.
 
+use crate::model::is_obeyed_by_terminals;
 use console::{Color, Style};
 use std::fmt;
 use std::io::Write;
@@ -51,20 +52,34 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Text with everything a terminal would obey made visible: C0 and C1 controls except newline and tab, DEL, line and
-/// paragraph separators, and the bidirectional overrides that reorder what is read.
+/// Text with everything that a terminal would obey made visible, except newline and tab.
 pub fn visible(text: &str) -> String {
-    let obeyed = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            _ if !obeyed(c) => safe.push(c),
+            _ if !is_obeyed_by_terminals(c) || c == '\n' || c == '\t' => safe.push(c),
             '\0'..='\u{ff}' => safe.push_str(&format!("\\x{:02x}", u32::from(c))),
             _ => safe.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
         }
     }
     safe
+}
+
+/// JSON that says the same and does nothing to a terminal: its strings may hold any character as an escape.
+pub fn harmless_json(json: &str) -> String {
+    let escaped = |c: char| if is_obeyed_by_terminals(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    if json.chars().any(|c| is_obeyed_by_terminals(c) && c != '\n') { json.chars().map(escaped).collect() } else { json.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_and_loses_its_power() {
+        let said = serde_json::json!({"reason": "\u{9b}2J\u{202e}\x7f\x1b[2J\u{2028}\u{61c} plain \u{e9}"});
+        let json = harmless_json(&serde_json::to_string_pretty(&said).expect("JSON"));
+        assert!(!json.contains(|c: char| is_obeyed_by_terminals(c) && c != '\n') && json.contains("plain \u{e9}"), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON"), said);
+    }
 }

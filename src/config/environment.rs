@@ -4,6 +4,7 @@
 
 use super::error::{Problem, Problems};
 use super::source::{self, Sources, shown};
+use super::trust::Trust;
 use crate::model::{EnvFile, Service};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -33,12 +34,16 @@ const PYTHON_PROGRAMS: [&str; 14] = [
 /// Reads the env files now: a changed one takes effect at the next start.
 ///
 /// # Errors
-/// When an env file that must be there is missing or cannot be read, or holds what is no variable. All of them are told.
-pub fn environment(service: &Service, base: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(OsString, OsString)>, Problems> {
+/// When an env file that must be there is missing, cannot be read or is not to be trusted, or holds what is no variable. All of them are told.
+pub fn environment(
+    service: &Service,
+    trust: Trust,
+    base: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(OsString, OsString)>, Problems> {
     let mut variables: BTreeMap<OsString, OsString> = base.collect();
     let mut problems = Vec::new();
     for file in &service.env_files {
-        match read_env_file(file) {
+        match read_env_file(file, trust) {
             Ok(read) => variables.extend(read.into_iter().map(|(key, value)| (key.into(), value.into()))),
             Err(problem) => problems.push(problem),
         }
@@ -74,12 +79,12 @@ pub fn is_python(service: &Service) -> bool {
     service.venv.is_some() || program.starts_with("python") || PYTHON_PROGRAMS.contains(&program) || program.ends_with(".py")
 }
 
-fn read_env_file(file: &EnvFile) -> Result<Vec<(String, String)>, Problem> {
+fn read_env_file(file: &EnvFile, trust: Trust) -> Result<Vec<(String, String)>, Problem> {
     if file.optional && matches!(file.path.try_exists(), Ok(false)) {
         return Ok(Vec::new());
     }
     let missing = "the service cannot start without it; a name that ends in \"?\" in env_file may be missing";
-    let text = source::read(&file.path).map_err(|problem| problem.hint(missing))?;
+    let text = source::read(&file.path, trust).map_err(|problem| problem.or_hint(missing))?;
     let mut variables = Vec::new();
     for line in dotenvy::from_read_iter(text.as_bytes()) {
         let (key, value) = line.map_err(|error| bad_line(&file.path, &text, &error))?;
@@ -110,7 +115,7 @@ mod tests {
 
     fn of(service: &Service, base: &[(&str, &str)]) -> BTreeMap<String, String> {
         let base = base.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
-        let pairs = environment(service, base).expect("an environment");
+        let pairs = environment(service, Trust::Everybody, base).expect("an environment");
         pairs.into_iter().map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())).collect()
     }
 
@@ -151,7 +156,7 @@ mod tests {
         let mut worker = service(dir.path(), "command = ['x']");
         let file = |name: &str| EnvFile { path: dir.path().join(name), optional: false };
         worker.env_files = vec![file("bad"), file("missing")];
-        let text = environment(&worker, std::iter::empty()).expect_err("an error").to_string();
+        let text = environment(&worker, Trust::Everybody, std::iter::empty()).expect_err("an error").to_string();
         assert!(text.contains("bad:2") && text.contains("missing") && !text.contains("CANARY"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and how it is told: place, cause, next step, in the form that rustc made familiar.
 
 use super::source::{Line, Sources, Span};
+use crate::model::is_obeyed_by_terminals;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
@@ -48,6 +49,12 @@ impl Problem {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// A hint where none was given yet.
+    pub fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
         self
     }
 
@@ -170,8 +177,9 @@ fn visible(text: &str) -> String {
         '\t' | '\n' => c,
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
         '\x7f' => '\u{2421}',
-        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' => '\u{fffd}',
-        '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
+        c if is_obeyed_by_terminals(c) => '\u{fffd}',
+        // Not obeyed, but not seen either.
+        '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}' => '\u{fffd}',
         _ => c,
     };
     text.chars().map(picture).collect()

@@ -15,7 +15,7 @@ fn survives(bytes: &[u8], local: Option<&[u8]>, is_toml: bool) -> Result<(), Tes
     if let Some(local) = local {
         std::fs::write(root.join("devstack.local.toml"), local).expect("file");
     }
-    match load(&Location { config_file: root.join("devstack.toml"), root }) {
+    match load(&Location { config_file: root.join("devstack.toml"), root }, super::Trust::Everybody) {
         Ok(project) => prop_assert!(!show(&project).contains("CANARY")),
         Err(problems) => {
             prop_assert!(problems.all_inside_the_files());
@@ -122,7 +122,7 @@ proptest! {
         std::fs::write(&path, pieces.into_iter().map(|piece| ENV_PIECES[piece]).collect::<String>()).expect("file");
         let mut service = super::tests::service(folder.path(), "command = ['x']");
         service.env_files = vec![crate::model::EnvFile { path, optional: false }];
-        match super::environment(&service, std::iter::empty()) {
+        match super::environment(&service, super::Trust::Everybody, std::iter::empty()) {
             Ok(found) => prop_assert!(found.iter().all(|(key, _)| !key.is_empty())),
             Err(problems) => prop_assert!(!problems.to_string().contains("CANARY")),
         }

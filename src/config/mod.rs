@@ -24,6 +24,7 @@ mod service;
 mod show;
 mod source;
 mod tree;
+mod trust;
 mod value;
 
 pub use discover::{Location, discover};
@@ -31,6 +32,7 @@ pub use environment::environment;
 pub use error::Problems;
 pub use read::closest;
 pub use show::show;
+pub use trust::Trust;
 
 use crate::model::{Project, ProjectId, fnv1a};
 use error::Problem;
@@ -45,14 +47,14 @@ const LOCAL: &str = "devstack.local.toml";
 /// Reads and resolves it, with devstack.local.toml beside it if there is one.
 ///
 /// # Errors
-/// Everything that is wrong with them.
-pub fn load(location: &Location) -> Result<Project, Problems> {
+/// Everything that is wrong with them, and whose they are if `trust` does not reach so far.
+pub fn load(location: &Location, trust: Trust) -> Result<Project, Problems> {
     let mut sources = Sources::default();
     let mut faults = Faults::default();
-    let mut table = add_file(&location.config_file, &mut sources, &mut faults);
+    let mut table = add_file(&location.config_file, trust, &mut sources, &mut faults);
     let local = location.root.join(LOCAL);
     if local != location.config_file && local.symlink_metadata().is_ok() {
-        match (&mut table, add_file(&local, &mut sources, &mut faults)) {
+        match (&mut table, add_file(&local, trust, &mut sources, &mut faults)) {
             (Some(table), Some(over)) => tree::overlay(table, over),
             _ => table = None,
         }
@@ -70,8 +72,8 @@ pub fn load(location: &Location) -> Result<Project, Problems> {
 }
 
 /// `None` when nothing in it can be judged further.
-fn add_file(path: &Path, sources: &mut Sources, faults: &mut Faults) -> Option<tree::Table> {
-    match source::read(path) {
+fn add_file(path: &Path, trust: Trust, sources: &mut Sources, faults: &mut Faults) -> Option<tree::Table> {
+    match source::read(path, trust) {
         Ok(text) => {
             let parsed = tree::parse(&text, sources.end());
             sources.add(path, text);
@@ -109,7 +111,7 @@ mod tests {
     pub fn load_text(root: &Path, text: &str) -> Result<Project, Problems> {
         let root = root.canonicalize().expect("canonical");
         std::fs::write(root.join("devstack.toml"), text).expect("file");
-        load(&Location { config_file: root.join("devstack.toml"), root })
+        load(&Location { config_file: root.join("devstack.toml"), root }, Trust::Everybody)
     }
 
     pub fn service(root: &Path, keys: &str) -> Service {

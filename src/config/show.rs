@@ -1,6 +1,6 @@
 //! The resolved configuration as text that reads like devstack.toml: what every key came to.
 
-use crate::model::{HealthCheck, KillMode, LogRotate, Probe, Project, Ready, ReadyWhen, RestartPolicy, Service};
+use crate::model::{HealthCheck, KillMode, LogRotate, Probe, Project, Ready, ReadyWhen, RestartPolicy, Service, is_obeyed_by_terminals};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -93,7 +93,7 @@ fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
-            c if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}') => {
+            c if is_obeyed_by_terminals(c) => {
                 let _ = write!(quoted, "\\u{:04X}", u32::from(c));
             }
             c => quoted.push(c),

@@ -1,6 +1,7 @@
 //! The text of the files: read without surprises, kept so that an error can show the line it is about.
 
 use super::error::Problem;
+use super::trust::Trust;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -115,9 +116,9 @@ pub fn shown(path: &Path) -> String {
 /// The text of a regular file, without a byte order mark.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, is too large or is not UTF-8.
-pub fn read(path: &Path) -> Result<String, Problem> {
-    let bytes = read_whole(path)?;
+/// When it cannot be read, is no regular file, is too large, is not UTF-8, or is not to be trusted.
+pub fn read(path: &Path, trust: Trust) -> Result<String, Problem> {
+    let bytes = read_whole(path, trust)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Problem::new("the file is encoded as UTF-16").place(shown(path)).hint("save it as UTF-8"));
     }
@@ -139,7 +140,7 @@ fn position(text: &str) -> (usize, usize) {
 }
 
 /// An editor may be writing: a file that changed while it was read is read again.
-fn read_whole(path: &Path) -> Result<Vec<u8>, Problem> {
+fn read_whole(path: &Path, trust: Trust) -> Result<Vec<u8>, Problem> {
     let cannot = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => Problem::new("there is no such file").place(shown(path)),
         _ => Problem::new(format!("the file cannot be read: {}", cause(&error))).place(shown(path)),
@@ -152,6 +153,7 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, Problem> {
             let kind = if before.is_dir() { "it is a folder" } else { "it is not a regular file" };
             return Err(Problem::new(format!("the file cannot be read: {kind}")).place(shown(path)));
         }
+        trust.believe(path, &before)?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
         if bytes.len() as u64 > LARGEST {

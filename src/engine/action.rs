@@ -1,4 +1,4 @@
-use super::Cause;
+use super::{Cause, Process};
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub enum Act {
     /// Watch a process that an earlier supervisor started.
     Adopt {
         run: RunId,
-        main: ProcId,
+        process: Process,
         ready: bool,
     },
     /// The stop signal, to the main process or, where the kill mode says so, to the set.

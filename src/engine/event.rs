@@ -75,6 +75,8 @@ pub enum Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spawned {
     pub main: ProcId,
+    /// See [`super::Process::inode`].
+    pub inode: Option<u64>,
     /// Where this run's output begins in its log file, in bytes.
     pub log_offset: u64,
 }

@@ -8,9 +8,29 @@ pub const LEDGER_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     pub version: u32,
-    /// Times and start ticks mean nothing in another boot.
-    pub boot_id: String,
+    #[serde(flatten)]
+    pub origin: Origin,
     pub stack: Stack,
+}
+
+/// Where the numbers of a ledger mean what they say. Start ticks depend on the boot and on the time namespace of the reader,
+/// pids on its pid namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub boot_id: String,
+    /// Inodes that name the namespaces; `None` where they could not be read, and in a ledger of an earlier version.
+    #[serde(default)]
+    pub pid_namespace: Option<u64>,
+    #[serde(default)]
+    pub time_namespace: Option<u64>,
+}
+
+impl Origin {
+    /// Whether what was written there can be held against the processes seen here.
+    pub fn is_seen_from(&self, here: &Self) -> bool {
+        let same = |there: Option<u64>, here: Option<u64>| there.is_none() || here.is_none() || there == here;
+        self.boot_id == here.boot_id && same(self.pid_namespace, here.pid_namespace) && same(self.time_namespace, here.time_namespace)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +42,14 @@ pub enum LedgerError {
 }
 
 impl Ledger {
-    pub fn new(boot_id: String, stack: Stack) -> Self {
-        Self { version: LEDGER_VERSION, boot_id, stack }
+    pub fn new(origin: Origin, stack: Stack) -> Self {
+        Self { version: LEDGER_VERSION, origin, stack }
     }
 
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+    /// # Errors
+    /// When something in it cannot be written as JSON; an empty ledger would forget what runs.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 
     /// # Errors

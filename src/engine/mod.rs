@@ -19,7 +19,7 @@ mod properties;
 
 pub use action::{Act, Action, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
-pub use ledger::{LEDGER_VERSION, Ledger, LedgerError};
+pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Monitor, Sample, Verdict};
 pub use restart::History;
 pub use slot::{Health, Process, Slot};

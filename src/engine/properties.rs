@@ -67,7 +67,7 @@ fn reports() -> Vec<Report> {
         Report::SetUp(Err(cause())),
         Report::Cleared(Ok(())),
         Report::Cleared(Err(cause())),
-        Report::Spawned(Spawned { main: ProcId { pid: 100, start_ticks: 7 }, log_offset: 0 }),
+        Report::Spawned(Spawned { main: ProcId { pid: 100, start_ticks: 7 }, inode: Some(3), log_offset: 0 }),
         Report::NotSpawned { cause: cause(), permanent: false },
         Report::NotSpawned { cause: cause(), permanent: true },
         Report::Ready,
@@ -192,25 +192,46 @@ fn words_about_another_run_change_nothing_in_any_state() {
     }
 }
 
+fn origin() -> Origin {
+    Origin { boot_id: "boot".to_owned(), pid_namespace: Some(4_026_531_836), time_namespace: None }
+}
+
+#[test]
+fn a_ledger_of_another_boot_or_namespace_says_nothing_here() {
+    let here = Origin { time_namespace: Some(7), ..origin() };
+    assert!(origin().is_seen_from(&here), "what is unknown is no difference");
+    for there in [
+        Origin { boot_id: "earlier".to_owned(), ..here.clone() },
+        Origin { pid_namespace: Some(1), ..here.clone() },
+        Origin { time_namespace: Some(1), ..here.clone() },
+    ] {
+        assert!(!there.is_seen_from(&here) && !here.is_seen_from(&there), "{there:?}");
+    }
+    let earlier_version = br#"{"version":1,"boot_id":"boot","stack":"#;
+    let stack = serde_json::to_vec(&every_state()[0]).expect("JSON");
+    let ledger = Ledger::from_json(&[earlier_version, &stack[..], b"}"].concat()).expect("it can still be read");
+    assert!(ledger.origin.is_seen_from(&here));
+}
+
 #[test]
 fn the_ledger_brings_back_every_state() {
     for stack in every_state() {
-        let bytes = Ledger::new("boot".to_owned(), stack.clone()).to_json();
+        let bytes = Ledger::new(origin(), stack.clone()).to_json().expect("JSON");
         let back = Ledger::from_json(&bytes).expect("our own ledger");
-        assert_eq!(back.boot_id, "boot");
+        assert_eq!(back.origin, origin());
         for (name, slot) in stack.slots() {
             // What the probes said, and that devstack was restarted, is not for the next one to know.
             let mut known = slot.clone();
             known.health = Health::default();
             assert_eq!(format!("{:?}", back.stack.slot(name)), format!("{:?}", Some(known)).replace("unsure: true", "unsure: false"));
         }
-        assert_eq!(Ledger::new("boot".to_owned(), back.stack).to_json(), bytes);
+        assert_eq!(Ledger::new(origin(), back.stack).to_json().expect("JSON"), bytes);
     }
 }
 
 #[test]
 fn no_damage_to_a_ledger_is_a_panic() {
-    let bytes = Ledger::new("boot".to_owned(), every_state().remove(0)).to_json();
+    let bytes = Ledger::new(origin(), every_state().remove(0)).to_json().expect("JSON");
     for length in 0..bytes.len() {
         assert!(Ledger::from_json(&bytes[..length]).is_err());
     }

@@ -42,6 +42,10 @@ pub struct Slot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     pub main: ProcId,
+    /// The number that the kernel gives a process once and never again in this boot; `None` where it has none (before 6.9), and
+    /// in a ledger of an earlier version. Start ticks alone are equal for two processes whose number was reused within a tick.
+    #[serde(default)]
+    pub inode: Option<u64>,
     pub spawned_at: BootTime,
     pub started_at: Timestamp,
     pub log_offset: u64,

@@ -6,11 +6,13 @@ mod exit;
 mod hash;
 mod mark;
 mod name;
+mod path;
 mod process;
 pub mod quantity;
 mod reason;
 mod signal;
 mod spec;
+mod terminal;
 mod time;
 
 pub use exit::Exit;
@@ -24,4 +26,5 @@ pub use spec::{
     EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Probe, Project, ProjectId, Ready, ReadyWhen, RestartPolicy, Service, Setup,
     StartLimit,
 };
+pub use terminal::is_obeyed_by_terminals;
 pub use time::BootTime;

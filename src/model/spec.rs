@@ -40,11 +40,13 @@ pub struct Service {
     pub external: bool,
     /// Never empty for a service that devstack runs.
     pub command: Vec<String>,
+    #[serde(with = "super::path")]
     pub cwd: PathBuf,
     #[serde(skip)]
     pub env: BTreeMap<String, String>,
     pub env_files: Vec<EnvFile>,
     /// Its `bin/` leads PATH.
+    #[serde(default, with = "super::path::optional")]
     pub venv: Option<PathBuf>,
     pub depends_on: Vec<ServiceName>,
     pub setup: Option<Setup>,
@@ -70,6 +72,7 @@ pub struct Service {
     pub stop_timeout: Duration,
     pub kill_mode: KillMode,
     pub health_port: Option<u16>,
+    #[serde(with = "super::path")]
     pub log_file: PathBuf,
     pub log_rotate: LogRotate,
     pub watch: Vec<String>,
@@ -79,6 +82,7 @@ pub struct Service {
 /// A file of `KEY=value` lines, read again at every start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvFile {
+    #[serde(with = "super::path")]
     pub path: PathBuf,
     /// Written with a trailing `?`: may be missing.
     pub optional: bool,
@@ -88,6 +92,7 @@ pub struct EnvFile {
 pub struct Setup {
     pub command: Vec<String>,
     /// The set-up runs only while this is missing.
+    #[serde(default, with = "super::path::optional")]
     pub creates: Option<PathBuf>,
 }
 

@@ -105,7 +105,7 @@ impl<O: Os> Driver<O> {
             (Act::SetUp { run }, Some(spec)) => self.os.set_up(run, &spec),
             (Act::Clear { run, replace }, Some(spec)) => self.os.clear(run, &spec, replace),
             (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),
-            (Act::Adopt { run, main, ready }, Some(spec)) => self.os.adopt(run, &spec, main, ready),
+            (Act::Adopt { run, process, ready }, Some(spec)) => self.os.adopt(run, &spec, &process, ready),
             (Act::Signal { run, signal }, Some(spec)) => self.os.signal(run, &spec, signal),
             (Act::Sweep { run, give_up_at }, Some(spec)) => self.os.sweep(run, &spec, give_up_at),
             (Act::Watch { run }, Some(spec)) => self.os.watch(run, &spec),

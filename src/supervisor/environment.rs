@@ -3,7 +3,7 @@
 use crate::config;
 use crate::engine::{Cause, CauseKind};
 use crate::model::{COOKIE, MAIN_PID, Mark, Project, ROOT, RunId, Service};
-use crate::sys::{cgroup, spawn};
+use crate::sys::{cgroup, socket, spawn};
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ impl Environment {
             let message = format!("devstack.toml does not resolve any more:\n{problems}");
             return Err(Cause::new(CauseKind::Environment, message, Some("correct it, then `devstack start`".to_owned())));
         }
-        let mut env = config::environment(service, self.base.iter().cloned())
+        let mut env = config::environment(service, config::Trust::of_user(socket::own_user()), self.base.iter().cloned())
             .map_err(|problem| Cause::new(CauseKind::Environment, problem.render(false), None))?;
         env.push((ROOT.into(), self.root.clone().into_os_string()));
         env.extend(run.map(|run| (OsString::from(COOKIE), OsString::from(self.cookie(service, run)))));

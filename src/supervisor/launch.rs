@@ -4,8 +4,9 @@
 //! one lives as long as the pair. Nothing polls: the socket listens before the keeper exists, and readiness is a pipe's end.
 
 use super::environment::is_ours;
-use crate::config::Location;
+use crate::config::{self, Location};
 use crate::control::protocol::{Hello, PROTOCOL};
+use crate::model::Pid;
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{CONTROL_SOCKET, Folders};
 use crate::sys::lock::Lock;
@@ -51,8 +52,8 @@ pub enum LaunchError {
     Stranger,
     #[error("supervisor pid {} is devstack {} and speaks another protocol ({}) than this devstack {} ({PROTOCOL})", .0.pid, .0.version, .0.protocol, env!("CARGO_PKG_VERSION"))]
     Protocol(Hello),
-    #[error("a supervisor of this project is alive but cannot be reached: its socket is gone from {0}")]
-    Unreachable(String),
+    #[error("a supervisor of this project is alive{} but cannot be reached: its socket is gone from {place}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Unreachable { pid: Option<Pid>, place: String },
     #[error("the supervisor ended while it started:\n{0}")]
     Failed(String),
 }
@@ -80,9 +81,16 @@ pub fn connect(folders: &Folders) -> Result<Option<Connection>, LaunchError> {
 /// # Errors
 /// When it does not answer, or the folders cannot be read.
 pub fn reach(folders: &Folders, patience: Duration) -> Result<Option<Connection>, LaunchError> {
+    match reach_in(&folders.runtime, patience)? {
+        Some(connection) => Ok(Some(connection)),
+        None => folders.noted_runtime().map_or(Ok(None), |runtime| reach_in(&runtime, patience)),
+    }
+}
+
+fn reach_in(runtime: &Path, patience: Duration) -> Result<Option<Connection>, LaunchError> {
     // One that was killed while we spoke is brought back by its keeper, or nobody listens any more: the next try tells.
     for _ in 0..TRIES {
-        match socket::connect(&folders.runtime, CONTROL_SOCKET, patience).map_err(LaunchError::from).and_then(|it| greet(it, patience)) {
+        match socket::connect(runtime, CONTROL_SOCKET, patience).map_err(LaunchError::from).and_then(|it| greet(it, patience)) {
             Ok(connection) => return Ok(Some(connection)),
             Err(LaunchError::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
             Err(LaunchError::Io(error)) if error.kind() == ErrorKind::WouldBlock => return Err(LaunchError::Crowded),
@@ -99,7 +107,10 @@ fn is_cut_off(error: &io::Error) -> bool {
 
 fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connection, LaunchError> {
     let until = Deadline::after(patience);
-    let (pid, _) = socket::peer(&stream)?;
+    let (pid, uid) = socket::peer(&stream)?;
+    if uid != 0 && uid != socket::own_user() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("the supervisor belongs to user {uid}")).into());
+    }
     let mut hello = serde_json::to_vec(&Hello::ours(std::process::id().cast_signed())).map_err(io::Error::from)?;
     hello.push(b'\n');
     stream.write_all(&hello)?;
@@ -159,9 +170,16 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
     let life = match Lock::try_take(&folders.life_lock())? {
         Some(life) => life,
         // Nobody listens, so whoever still holds the lock is about to end.
-        None if folders.runtime.join(CONTROL_SOCKET).exists() => Lock::take(&folders.life_lock())?,
-        None => return Err(LaunchError::Unreachable(folders.runtime.display().to_string())),
+        None if has_socket(folders) => Lock::take(&folders.life_lock())?,
+        None => return Err(unreachable(folders, keeper_of(&location.root))),
     };
+    // Whoever deleted the folder of a living pair has deleted the lock with it.
+    if socket::claim(&claim_of(location))?.is_none()
+        && let Some(keeper) = keeper_of(&location.root)
+    {
+        return Err(unreachable(folders, Some(keeper)));
+    }
+    folders.note_runtime()?;
     let listener = socket::listen(&folders.runtime, CONTROL_SOCKET)?;
     failpoint::reach(Failpoint::SocketBound);
     let (mut ended, ready) = io::pipe()?;
@@ -175,6 +193,33 @@ pub fn connect_or_launch(folders: &Folders, location: &Location) -> Result<Conne
         Some(connection) => Ok(Connection { said, ..connection }),
         None => Err(LaunchError::Failed(said)),
     }
+}
+
+fn has_socket(folders: &Folders) -> bool {
+    [Some(folders.runtime.clone()), folders.noted_runtime()].into_iter().flatten().any(|runtime| runtime.join(CONTROL_SOCKET).exists())
+}
+
+fn unreachable(folders: &Folders, pid: Option<Pid>) -> LaunchError {
+    let place = folders.noted_runtime().unwrap_or_else(|| folders.runtime.clone());
+    LaunchError::Unreachable { pid, place: place.display().to_string() }
+}
+
+/// What a living supervisor of this project has claimed, see [`socket::claim`].
+pub fn claim_of(location: &Location) -> String {
+    format!("devstack/{}/{}", socket::own_user(), config::project_id(&location.root).0)
+}
+
+/// For a person to end; what its arguments say proves nothing.
+fn keeper_of(root: &Path) -> Option<Pid> {
+    let mut reader = procfs::Reader::default();
+    let mut is_keeper = |pid: Pid| {
+        let argv = reader.argv(pid).unwrap_or_default();
+        argv.len() == 4
+            && argv[1] == b"supervise"
+            && argv[3] == root.as_os_str().as_encoded_bytes()
+            && procfs::uid(pid).is_ok_and(|uid| uid == socket::own_user())
+    };
+    procfs::pids().ok()?.into_iter().find(|pid| is_keeper(*pid))
 }
 
 /// The supervisor that answered and its keeper, held so that their ends can be waited for.

@@ -10,10 +10,10 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{prepare, ready, watch};
+use super::{identity, prepare, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Report, Running, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Origin, Process, Report, Running, Spawned, Stack};
 use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub struct LinuxOs {
     pub project: Arc<Project>,
     folders: Folders,
-    boot_id: String,
+    origin: Origin,
     environment: Rc<Environment>,
     inbox: Inbox,
     keeper: Option<(Pid, KeeperLink)>,
@@ -52,7 +52,7 @@ impl LinuxOs {
     pub fn new(
         project: Arc<Project>,
         folders: Folders,
-        boot_id: String,
+        origin: Origin,
         environment: Rc<Environment>,
         inbox: Inbox,
         keeper: Option<(Pid, KeeperLink)>,
@@ -63,7 +63,7 @@ impl LinuxOs {
         Self {
             project,
             folders,
-            boot_id,
+            origin,
             environment,
             inbox,
             keeper,
@@ -193,7 +193,7 @@ impl LinuxOs {
         run.held = Some(held);
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
         self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
-        Ok(Spawned { main, log_offset: log.length })
+        Ok(Spawned { main, inode: pidfd.inode(), log_offset: log.length })
     }
 }
 
@@ -277,44 +277,33 @@ impl Os for LinuxOs {
         }
     }
 
-    fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, is_ready: bool) {
+    fn adopt(&mut self, id: RunId, service: &Arc<Service>, recorded: &Process, is_ready: bool) {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
-        let household = self.household();
-        self.track(id, service, Some(main));
+        let (household, project, main) = (self.household(), self.project.id.clone(), recorded.main);
         failpoint::reach(Failpoint::Adopted);
-        let gone = |os: &mut Self| {
-            let exit = os.exit_of(id);
-            os.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
-        };
-        let stat = match procfs::stat(main.pid) {
-            Ok(stat) if stat.start_ticks == main.start_ticks => stat,
+        let run = self.track(id, service, Some(main));
+        let Some(stat) = identity::recognise(recorded, &run.traits) else {
             // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
-            _ => {
-                if let Some(run) = self.runs.get_mut(&id) {
-                    run.traits.main = None;
-                }
-                return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
-            }
+            run.traits.main = None;
+            return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
-        let project = self.project.id.clone();
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.traits.stranger = !household.is_parent(stat.ppid);
-            run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
-            run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);
-            run.traits.record(&set::tree(main.pid));
-        }
-        match PidFd::open(main) {
-            Ok(Some(process)) => {
-                let Ok(pidfd) = Readiness::of(&process) else { return gone(self) };
-                self.watch_end(id, Rc::new(pidfd));
-                if !is_ready
-                    && let Some(run) = self.runs.get_mut(&id)
-                    && let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox)
-                {
-                    run.keep(task);
-                }
+        run.traits.stranger = !household.is_parent(stat.ppid);
+        run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
+        run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);
+        run.traits.record(&set::tree(main.pid));
+        if let Ok(Some(process)) = PidFd::open(main)
+            && let Ok(pidfd) = Readiness::of(&process)
+        {
+            self.watch_end(id, Rc::new(pidfd));
+            if !is_ready
+                && let Some(run) = self.runs.get_mut(&id)
+                && let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox)
+            {
+                run.keep(task);
             }
-            _ => gone(self),
+        } else {
+            let exit = self.exit_of(id);
+            self.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
         }
     }
 
@@ -376,7 +365,15 @@ impl Os for LinuxOs {
     }
 
     fn save(&mut self, stack: &Stack) -> io::Result<()> {
-        folders::replace(&self.folders.ledger(), &Ledger::new(self.boot_id.clone(), stack.clone()).to_json())
+        let json = Ledger::new(self.origin.clone(), stack.clone()).to_json()?;
+        let save = || folders::replace(&self.folders.ledger(), &json);
+        match save() {
+            // Somebody deleted the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.create().and_then(|()| self.folders.note_runtime()).and_then(|()| save())
+            }
+            saved => saved,
+        }
     }
 
     fn announce(&mut self, service: &ServiceName, notice: Notice) {

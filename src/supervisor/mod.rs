@@ -7,6 +7,7 @@ mod clear;
 mod driver;
 mod environment;
 mod helper;
+pub mod identity;
 mod launch;
 mod linux;
 mod message;
@@ -29,6 +30,7 @@ mod supervise;
 mod tracker;
 mod upgrade;
 pub mod view;
+mod waiting;
 mod watch;
 
 pub use driver::Driver;

@@ -7,7 +7,7 @@ use crate::control::protocol::{Refusal, Reply, Request};
 use crate::control::{ProjectView, Snapshot, StartMode, SupervisorView};
 use crate::engine::{Command, Event, Notice, Now, Stack};
 use crate::model::ServiceName;
-use crate::sys::{Os, clock, procfs};
+use crate::sys::{Os, clock, procfs, socket};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,8 @@ impl Requests {
 
     /// The configuration on disk is the only source of what may run.
     fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
-        let project = config::load(&self.location).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
+        let trust = config::Trust::of_user(socket::own_user());
+        let project = config::load(&self.location, trust).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
         let project = Arc::new(project);
         driver.os_mut().adopt_project(project.clone());
         driver.configure(&project.services);

@@ -1,7 +1,7 @@
 //! The real driver on a simulated machine, for tests: commands in, time moved by hand, devstack killed at will.
 
 use super::Driver;
-use crate::engine::{Command, Event, Ledger, Notice, Slot, Stack, StartMode, State};
+use crate::engine::{Command, Event, Ledger, Notice, Origin, Slot, Stack, StartMode, State};
 use crate::model::{
     BootTime, HealthCheck, Hooks, KillMode, LogRotate, Pid, Probe, Ready, ReadyWhen, RestartPolicy, Service, ServiceName, Signal,
     StartLimit,
@@ -202,7 +202,7 @@ impl Rig {
         let epoch = self.epoch;
         self.epoch += 1;
         let stack = os.saved.clone().unwrap_or_else(|| Stack::new(epoch));
-        let bytes = Ledger::new("boot".to_owned(), stack).to_json();
+        let bytes = Ledger::new(Origin::default(), stack).to_json().expect("JSON");
         let stack = Ledger::from_json(&bytes).expect("our own ledger").stack;
         let recorded = stack.slots().values().filter_map(|slot| slot.state.run()).collect();
         // A command that was not yet on disk has never been given.

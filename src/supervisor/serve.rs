@@ -3,6 +3,7 @@
 use super::helper::Helpers;
 use super::message::{Inbox, Message};
 use super::upgrade;
+use super::waiting::Waiting;
 use crate::control::protocol::{Hello, LONGEST_LINE, PROTOCOL, Refusal, Reply, Request};
 use crate::sys::socket;
 use std::sync::Arc;
@@ -11,12 +12,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::timeout;
 
 /// For a client to say what it wants, and to take an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Conversations at once; the next one waits in the kernel's queue.
+/// Conversations at once; for the next one, whoever has kept us waiting longest makes way.
 const MOST_CLIENTS: u32 = 256;
 
 /// Updates that a client may lag behind.
@@ -27,11 +27,12 @@ const BACKLOG: usize = 1024;
 pub struct Places {
     free: Arc<Semaphore>,
     is_closed: watch::Sender<bool>,
+    waiting: Waiting,
 }
 
 impl Places {
     pub fn new() -> Self {
-        Self { free: Arc::new(Semaphore::new(MOST_CLIENTS as usize)), is_closed: watch::Sender::new(false) }
+        Self { free: Arc::new(Semaphore::new(MOST_CLIENTS as usize)), is_closed: watch::Sender::new(false), waiting: Waiting::default() }
     }
 
     /// No conversation begins until what is answered is dropped; who comes meanwhile waits in the kernel's queue.
@@ -41,7 +42,9 @@ impl Places {
     }
 
     async fn one(&self) -> Option<OwnedSemaphorePermit> {
-        self.is_closed.subscribe().wait_for(|is_closed| !is_closed).await.ok()?;
+        if self.free.available_permits() == 0 {
+            self.waiting.dismiss_one();
+        }
         self.free.clone().acquire_owned().await.ok()
     }
 }
@@ -64,40 +67,43 @@ impl Drop for Closed<'_> {
 /// Accepts clients until the runtime ends.
 pub async fn accept(listener: UnixListener, inbox: Inbox, places: Places, helpers: Helpers) {
     let mut is_closed = places.is_closed.subscribe();
-    while let Some(place) = places.one().await {
+    while is_closed.wait_for(|is_closed| !is_closed).await.is_ok() {
         let accepted = tokio::select! {
             biased;
             _ = is_closed.wait_for(|is_closed| *is_closed) => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (inbox, helpers) = (inbox.clone(), helpers.clone());
+            // Whoever may not speak takes nobody's place.
+            Ok((stream, _)) if may_speak(&stream) => {
+                let Some(place) = places.one().await else { return };
+                let (inbox, waiting, helpers) = (inbox.clone(), places.waiting.clone(), helpers.clone());
                 tokio::task::spawn_local(async move {
                     let _place = place;
-                    let _ = converse(stream, inbox, &helpers).await;
+                    let _ = converse(stream, inbox, &waiting, &helpers).await;
                 });
             }
+            Ok(_) => {}
             // Out of descriptors: without a pause this loop would spin.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-async fn converse(stream: UnixStream, inbox: Inbox, helpers: &Helpers) -> std::io::Result<()> {
-    let (_, uid) = socket::peer(&stream)?;
-    if uid != 0 && uid != socket::own_user() {
-        return Ok(());
-    }
+fn may_speak(stream: &UnixStream) -> bool {
+    socket::peer(stream).is_ok_and(|(_, uid)| uid == 0 || uid == socket::own_user())
+}
+
+async fn converse(stream: UnixStream, inbox: Inbox, waiting: &Waiting, helpers: &Helpers) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(2 * LONGEST_LINE as u64));
     let ours = Hello::ours(std::process::id().cast_signed());
-    let theirs: Option<Hello> = read_line(&mut lines).await?.and_then(|line| serde_json::from_slice(&line).ok());
-    send(&mut write, &ours).await?;
+    let theirs: Option<Hello> = read_line(&mut lines, waiting).await?.and_then(|line| serde_json::from_slice(&line).ok());
+    send(&mut write, waiting, &ours).await?;
     let Some(theirs) = theirs else {
-        return send(&mut write, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
+        return send(&mut write, waiting, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
     };
-    let Some(line) = read_line(&mut lines).await? else { return Ok(()) };
+    let Some(line) = read_line(&mut lines, waiting).await? else { return Ok(()) };
     // Before the protocol is looked at: this is how two that do not speak the same come to do so.
     if crate::control::upgrade::is_asked(&line) {
         if let Ok(stream) = lines.into_inner().into_inner().reunite(write) {
@@ -106,18 +112,18 @@ async fn converse(stream: UnixStream, inbox: Inbox, helpers: &Helpers) -> std::i
         return Ok(());
     }
     if theirs.protocol != PROTOCOL {
-        return send(&mut write, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
+        return send(&mut write, waiting, &Reply::Refused(Refusal::Protocol { supervisor: ours })).await;
     }
     let request: Request = match serde_json::from_slice(&line) {
         Ok(request) => request,
-        Err(error) => return send(&mut write, &Reply::Refused(Refusal::Malformed { detail: error.to_string() })).await,
+        Err(error) => return send(&mut write, waiting, &Reply::Refused(Refusal::Malformed { detail: error.to_string() })).await,
     };
     let (reply, mut replies) = mpsc::channel(BACKLOG);
     if inbox.send(Message::Request(request, reply)).await.is_err() {
         return Ok(());
     }
     while let Some(reply) = replies.recv().await {
-        send(&mut write, &reply).await?;
+        send(&mut write, waiting, &reply).await?;
         if !matches!(reply, Reply::Update(_)) {
             break;
         }
@@ -125,15 +131,15 @@ async fn converse(stream: UnixStream, inbox: Inbox, helpers: &Helpers) -> std::i
     Ok(())
 }
 
-async fn read_line(lines: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+async fn read_line(lines: &mut (impl AsyncBufReadExt + Unpin), waiting: &Waiting) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut limited = lines.take(LONGEST_LINE as u64);
-    timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
+    waiting.on(PATIENCE, limited.read_until(b'\n', &mut line)).await?;
     Ok(line.ends_with(b"\n").then_some(line))
 }
 
-async fn send(write: &mut OwnedWriteHalf, message: &impl serde::Serialize) -> std::io::Result<()> {
+async fn send(write: &mut OwnedWriteHalf, waiting: &Waiting, message: &impl serde::Serialize) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
-    timeout(PATIENCE, write.write_all(&line)).await?
+    waiting.on(PATIENCE, write.write_all(&line)).await
 }

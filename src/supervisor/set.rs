@@ -224,6 +224,11 @@ fn proof(reader: &mut Reader, traits: &Traits, stat: &Stat) -> Option<Evidence> 
     if !traits.stranger && same_session() {
         return Some(Evidence::Session);
     }
+    carried_proof(reader, traits, stat)
+}
+
+/// What only a process of this run has, whatever its number and whoever its parent.
+pub fn carried_proof(reader: &mut Reader, traits: &Traits, stat: &Stat) -> Option<Evidence> {
     if reader.mark(stat.pid).is_ok_and(|mark| mark == Some(traits.mark)) {
         return Some(Evidence::Mark);
     }

@@ -1,29 +1,29 @@
 //! The ledger on disk, read back: what of it still holds, and what is set aside.
 
-use crate::engine::{Ledger, Stack};
+use crate::engine::{Ledger, Origin, Stack};
 use crate::sys::clock;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What was found.
 pub enum Found {
-    /// A stack of this boot: its processes may be alive.
+    /// A stack of this boot and these namespaces: its processes may be alive.
     Stack(Box<Stack>),
-    /// There is none, or it is of an earlier boot, whose processes are gone.
+    /// There is none, or its numbers mean nothing here: processes of an earlier boot are gone, those of another namespace cannot be told.
     Nothing,
     /// It cannot be used, and why.
     Damaged { why: String },
 }
 
 /// Reads a ledger and changes nothing.
-pub fn load(path: &Path, boot_id: &str) -> Found {
+pub fn load(path: &Path, here: &Origin) -> Found {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
         Err(error) => return Found::Damaged { why: error.to_string() },
     };
     match Ledger::from_json(&bytes) {
-        Ok(ledger) if ledger.boot_id == boot_id => Found::Stack(Box::new(ledger.stack)),
+        Ok(ledger) if ledger.origin.is_seen_from(here) => Found::Stack(Box::new(ledger.stack)),
         Ok(_) => Found::Nothing,
         Err(error) => Found::Damaged { why: error.to_string() },
     }

@@ -8,7 +8,7 @@ use crate::config::Location;
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::keeper::{self, KeeperLink, Succession};
 use crate::sys::reexec::{self, Program, Reexec};
-use crate::sys::{cgroup, socket, spawn};
+use crate::sys::{cgroup, limits, socket, spawn};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,6 +47,7 @@ pub fn keep_supervised(location: Location) -> u8 {
     };
     let inherited = Inherited { location, listener, lock };
     spawn::forget_mark();
+    limits::set_own();
     cgroup::leave_run();
     let done = if socket::is_socket(&third) { go_on(&inherited, third) } else { keep(&inherited, third) };
     done.unwrap_or_else(|error| {

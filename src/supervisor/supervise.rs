@@ -8,7 +8,7 @@ use super::requests::Requests;
 use super::serve::Places;
 use super::succession::{Inherited, become_keeper};
 use super::upgrade::{self, Upgrade};
-use super::{Driver, serve, store};
+use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Report, Stack};
 use crate::model::{Pid, Project};
@@ -17,9 +17,9 @@ use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{Os, procfs, signals, socket, spawn};
+use crate::sys::{Os, procfs, signals, socket};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -71,15 +71,17 @@ struct Supervisor {
     messages: mpsc::Receiver<Message>,
     timer: Timer,
     folders: Folders,
+    /// Says that this project has a supervisor, even to somebody who finds no file of it.
+    _claim: Option<OwnedFd>,
 }
 
 impl Supervisor {
     fn restore(inherited: &Inherited, keeper_pid: Pid, link: KeeperLink, launched: bool) -> io::Result<Self> {
         keeper::become_subreaper()?;
-        spawn::raise_open_files_limit();
         let folders = Folders::of(&config::project_id(&inherited.location.root), |name| std::env::var_os(name))?;
-        let boot_id = procfs::boot_id()?;
-        let mut stack = match store::load(&folders.ledger(), &boot_id) {
+        folders.remove_unfinished();
+        let origin = procfs::origin()?;
+        let mut stack = match store::load(&folders.ledger(), &origin) {
             store::Found::Stack(stack) => *stack,
             store::Found::Nothing => store::new_stack(),
             store::Found::Damaged { why } => {
@@ -97,10 +99,16 @@ impl Supervisor {
         let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
-        let os = LinuxOs::new(project.clone(), folders.clone(), boot_id, environment, inbox.clone(), Some((keeper_pid, link)));
+        let os = LinuxOs::new(project.clone(), folders.clone(), origin, environment, inbox.clone(), Some((keeper_pid, link)));
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
         failpoint::reach(Failpoint::Recovered);
+        // Later it goes on in spite of a full disk; but nothing begins of which no trace can be kept.
+        if let Some(why) = driver.degraded()
+            && driver.stack().slots().values().all(|slot| slot.state.run().is_none())
+        {
+            return Err(io::Error::other(format!("the ledger cannot be saved: {why}")));
+        }
         let places = Places::new();
         listen(inherited, &inbox, &places, driver.os().helpers())?;
         forward_signals(&inbox)?;
@@ -116,7 +124,8 @@ impl Supervisor {
             }
         });
         let requests = Requests::new(inherited.location.clone());
-        Ok(Self { driver, requests, upgrade: Upgrade::default(), places, messages, timer: Timer::new()?, folders })
+        let claim = socket::claim(&launch::claim_of(&inherited.location))?;
+        Ok(Self { driver, requests, upgrade: Upgrade::default(), places, messages, timer: Timer::new()?, folders, _claim: claim })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
@@ -228,7 +237,7 @@ impl Supervisor {
 /// The project as configured. If its configuration was broken while workers run, they are kept by what the ledger knows of
 /// them, and the problems are told with the next start.
 fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Option<String>)> {
-    let problems = match config::load(location) {
+    let problems = match config::load(location, config::Trust::of_user(socket::own_user())) {
         Ok(project) => return Ok((Arc::new(project), None)),
         Err(problems) => problems.render(false),
     };

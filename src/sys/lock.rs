@@ -56,5 +56,7 @@ impl AsFd for Lock {
 
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+    let options =
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).to_owned();
+    options.open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

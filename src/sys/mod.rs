@@ -2,6 +2,7 @@
 //!
 //! Decides nothing. A process that vanished or is hidden from us is an ordinary answer here, never an error.
 
+mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod failpoint;
@@ -9,6 +10,7 @@ pub mod folders;
 pub mod follow;
 pub mod keeper;
 pub mod leftovers;
+pub mod limits;
 pub mod lock;
 pub mod logfile;
 mod os;

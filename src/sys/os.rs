@@ -1,5 +1,5 @@
-use crate::engine::{Event, Notice, Now, Report, Running, Stack};
-use crate::model::{BootTime, ProcId, RunId, Service, ServiceName, Signal};
+use crate::engine::{Event, Notice, Now, Process, Report, Running, Stack};
+use crate::model::{BootTime, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
 /// Everything that the supervisor asks of the operating system. The real one is `LinuxOs`, its twin in tests `SimOs`.
@@ -25,8 +25,9 @@ pub trait Os {
     /// Opens the gate and watches for `Report::Ended` and `Report::Ready`.
     fn release(&mut self, run: RunId, service: &Arc<Service>);
 
-    /// Watches a process that an earlier supervisor released; `Report::Ended` comes at once if it is gone.
-    fn adopt(&mut self, run: RunId, service: &Arc<Service>, main: ProcId, ready: bool);
+    /// Watches a process that an earlier supervisor released; `Report::Ended` comes at once if it is gone,
+    /// or if its number is another's by now.
+    fn adopt(&mut self, run: RunId, service: &Arc<Service>, recorded: &Process, ready: bool);
 
     /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
     fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);

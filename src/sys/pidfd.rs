@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "real-time signals by number")]
 
 use super::{clock, procfs};
-use crate::model::{ProcId, Signal};
+use crate::model::{Pid, ProcId, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
@@ -26,7 +26,7 @@ impl PidFd {
     /// # Errors
     /// When descriptors have run out, or the kernel has no pidfds.
     pub fn open(id: ProcId) -> io::Result<Option<Self>> {
-        let Some(pid) = rustix::process::Pid::from_raw(id.pid).filter(|_| id.pid > 0) else { return Ok(None) };
+        let Some(pid) = number(id.pid) else { return Ok(None) };
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => fd,
             // EINVAL: the number is that of a thread now.
@@ -46,6 +46,11 @@ impl PidFd {
 
     pub fn id(&self) -> ProcId {
         self.id
+    }
+
+    /// The number that the kernel gives a process once and never again in this boot.
+    pub fn inode(&self) -> Option<u64> {
+        inode_of(&self.fd)
     }
 
     /// Success when the process has ended meanwhile: there is nobody left to tell.
@@ -96,6 +101,23 @@ pub fn wait_any(held: &[PidFd], timeout: Option<Duration>) -> io::Result<Vec<usi
     }
 }
 
+/// As [`PidFd::inode`], of whoever has this number now, dead or alive, until it is collected.
+pub fn inode(pid: Pid) -> Option<u64> {
+    inode_of(&pidfd_open(number(pid)?, PidfdFlags::empty()).ok()?)
+}
+
+/// What a file says need not be a number that any process can have, and rustix panics at a negative one.
+fn number(pid: Pid) -> Option<rustix::process::Pid> {
+    if pid > 0 { rustix::process::Pid::from_raw(pid) } else { None }
+}
+
+/// Since 6.9 pidfds lie in a file system of their own; before, all of them share the inode of anonymous files.
+fn inode_of(pidfd: &OwnedFd) -> Option<u64> {
+    // PID_FS_MAGIC of linux/magic.h.
+    let on_pidfs = rustix::fs::fstatfs(pidfd).is_ok_and(|file_system| file_system.f_type == 0x5049_4446);
+    on_pidfs.then(|| rustix::fs::fstat(pidfd).ok().map(|meta| meta.st_ino)).flatten()
+}
+
 /// Raises the soft limit of open files to the hard one: one descriptor is held for every process of a set.
 pub fn allow_many() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -141,6 +163,24 @@ mod tests {
         child.wait().expect("reaped");
         held.signal(Signal::KILL).expect("telling nobody is no error");
         assert!(PidFd::open(id).expect("no error").is_none());
+    }
+
+    #[test]
+    fn where_the_kernel_numbers_processes_once_two_never_share_a_number() {
+        let mut children = [sleeper(), sleeper()];
+        let held = children.each_ref().map(|child| PidFd::open(id_of(child)).expect("opens").expect("alive"));
+        let [one, two] = held.each_ref().map(PidFd::inode);
+        assert_eq!((one, two), (inode(held[0].id().pid), inode(held[1].id().pid)));
+        assert!(one != two || one.is_none(), "{one:?}");
+        for child in &mut children {
+            child.kill().expect("ours");
+            child.wait().expect("reaped");
+        }
+        assert_eq!((inode(held[0].id().pid), held[0].inode()), (None, one));
+        assert_eq!([-1, 0, i32::MIN].map(inode), [None; 3]);
+        for pid in [-1, 0, i32::MIN] {
+            assert!(PidFd::open(ProcId { pid, start_ticks: 0 }).expect("nobody").is_none());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 #![expect(unsafe_code, reason = "exec and descriptors by number")]
 
-use super::{pidfd, procfs, spawn};
+use super::{limits, pidfd, procfs};
 use crate::model::FileId;
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -109,7 +109,7 @@ impl Reexec {
         if let Err(error) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)) {
             return error.into();
         }
-        let lowered = spawn::lower_open_files_limit();
+        limits::give_back();
         // SAFETY: only numbers are handled. What stood at 3, 4, … is put back before anybody can use it; a copy keeps each
         // of them open meanwhile, so that what waits for it goes on waiting.
         let error = unsafe {
@@ -138,9 +138,7 @@ impl Reexec {
             }
             error
         };
-        if lowered {
-            spawn::raise_open_files_limit();
-        }
+        limits::set_own();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
         error
     }

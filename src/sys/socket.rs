@@ -2,7 +2,7 @@
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,6 +49,21 @@ pub fn listen(folder: &Path, name: &str) -> io::Result<UnixListener> {
 /// When the descriptor is no listening socket.
 pub fn listen_again(listener: &impl AsFd) -> io::Result<()> {
     Ok(rustix::net::listen(listener, 1024)?)
+}
+
+/// Takes a name in the kernel's own table, which no deleted file frees; it is held as long as the descriptor. `None` when
+/// somebody has it, who need not be one of ours: every user of this network namespace may take any name.
+///
+/// # Errors
+/// When there is no descriptor left.
+pub fn claim(name: &str) -> io::Result<Option<OwnedFd>> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
+    let held = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    match bind(&held, &SocketAddrUnix::new_abstract_name(name.as_bytes())?) {
+        Ok(()) => Ok(Some(held)),
+        Err(rustix::io::Errno::ADDRINUSE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Who is at the other end: process and user.

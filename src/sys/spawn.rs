@@ -7,9 +7,9 @@
 #![expect(unsafe_code, reason = "fork, exec and descriptors by number")]
 
 use super::cgroup::Group;
+use super::limits;
 use crate::model::{Mark, Pid};
 use nix::libc;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -64,7 +64,6 @@ struct Prepared {
     argv_pointers: Vec<*const libc::c_char>,
     env_pointers: Vec<*const libc::c_char>,
     inherit: Vec<i32>,
-    files: Option<(u64, u64)>,
     mark: Option<Mark>,
     /// `NAME=` and room for digits, one of the environment's pointers; empty when the child is not to know its pid.
     own_pid: Vec<u8>,
@@ -135,7 +134,6 @@ impl Prepared {
             _argv: argv,
             _env: env,
             inherit: launch.inherit.iter().map(AsRawFd::as_raw_fd).collect(),
-            files: ORIGINAL_FILES.get().copied(),
             mark: launch.mark,
 
             complaint: [b"devstack: cannot execute ", launch.program.as_os_str().as_bytes(), b"\n"].concat(),
@@ -175,10 +173,7 @@ fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, o
         if byte == 0 {
             libc::_exit(0);
         }
-        if let Some((soft, hard)) = prepared.files {
-            let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
+        limits::give_back();
         write_own_pid(&mut prepared.own_pid);
         if let Some(mark) = prepared.mark {
             set_realtime_limit(mark.as_limit());
@@ -255,25 +250,6 @@ unsafe fn close_from(first: i32) {
         for fd in first..most {
             libc::close(fd);
         }
-    }
-}
-
-static ORIGINAL_FILES: std::sync::OnceLock<(u64, u64)> = std::sync::OnceLock::new();
-
-/// A supervisor needs descriptors for every worker; the workers get back the limit that devstack itself was given.
-pub fn raise_open_files_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()
-    {
-        let _ = ORIGINAL_FILES.set((soft, hard));
-    }
-}
-
-/// The next program in this process raises it by itself, and must know from what. Whether there was anything to lower.
-pub fn lower_open_files_limit() -> bool {
-    match (ORIGINAL_FILES.get(), getrlimit(Resource::RLIMIT_NOFILE)) {
-        (Some((soft, _)), Ok((_, hard))) => setrlimit(Resource::RLIMIT_NOFILE, *soft, hard).is_ok(),
-        _ => false,
     }
 }
 

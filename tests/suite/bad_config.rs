@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test --test bad_config` writes the expectations anew; read them before committing.
 
-use devstack::config::{Location, load};
+use devstack::config::{Location, Trust, load};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ fn refusal(case: &Path) -> String {
     }
     let parent = folder.path().canonicalize().expect("canonical").display().to_string();
     let location = Location { config_file: root.join("devstack.toml"), root: root.clone() };
-    let text = match load(&location) {
+    let text = match load(&location, Trust::Everybody) {
         Ok(_) => "(accepted)\n".to_owned(),
         Err(problems) => problems.to_string(),
     };
@@ -63,7 +63,7 @@ fn refused(make: impl FnOnce(&Path)) -> String {
     let root = project(folder.path());
     let file = root.join("devstack.toml");
     make(&file);
-    load(&Location { config_file: file, root }).expect_err("a refusal").to_string()
+    load(&Location { config_file: file, root }, Trust::Everybody).expect_err("a refusal").to_string()
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn a_log_that_became_a_link_is_not_written_through() {
 
 #[test]
 fn folders_may_be_deeper_than_a_socket_address_is_long() {
-    let stack = TestStack::below(&"very-deep/".repeat(20)).with("[services.web]\ncommand = 'python3 worker.py web'");
+    let stack = TestStack::below("very-deep/".repeat(20)).with("[services.web]\ncommand = 'python3 worker.py web'");
     stack.run("start").ends_with(0);
     stack.run("status").ends_with(0);
     stack.run("stop --supervisor").ends_with(0);

@@ -1,6 +1,6 @@
 //! What a valid configuration comes to: every key, every default, the local file, and what `show` prints of it.
 
-use devstack::config::{Location, environment, load, show};
+use devstack::config::{Location, Trust, environment, load, show};
 use devstack::model::{EnvFile, HealthCheck, Probe, Project, ReadyWhen, RestartPolicy, Service, ServiceName, Signal};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl Folder {
     fn load(&self, text: &str) -> Project {
         fs::write(self.root.join("devstack.toml"), text).expect("file");
         let location = Location { config_file: self.root.join("devstack.toml"), root: self.root.clone() };
-        load(&location).unwrap_or_else(|problems| panic!("{problems}"))
+        load(&location, Trust::Everybody).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     fn service(&self, keys: &str) -> Service {
@@ -189,7 +189,7 @@ fn an_env_file_is_read_when_a_worker_starts() {
     let folder = folder();
     let service = folder.service("command = ['x']\nenv_file = '.env.development'");
     let variable = |name: &str| {
-        let found = environment(&service, std::iter::empty()).expect("an environment");
+        let found = environment(&service, Trust::Everybody, std::iter::empty()).expect("an environment");
         found.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
     };
     assert_eq!(variable("A"), Some("1".into()));

@@ -54,7 +54,7 @@ impl TestStack {
     }
 
     /// With all of its folders below one of this name.
-    pub fn below(name: &str) -> Self {
+    pub fn below(name: impl AsRef<Path>) -> Self {
         let folder = tempfile::Builder::new().prefix("devstack-").tempdir().expect("a folder");
         let base = folder.path().canonicalize().expect("a path").join(name);
         fs::create_dir_all(&base).expect("a folder");

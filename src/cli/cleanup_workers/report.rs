@@ -80,7 +80,7 @@ impl Report {
     }
 
     pub(super) fn print_json(&self) -> Result<(), Error> {
-        put(&format!("{}\n", self.json().map_err(Error::failed)?))
+        put(&format!("{}\n", style::harmless_json(&self.json().map_err(Error::failed)?)))
     }
 
     pub(super) fn print_table(&self) -> Result<(), Error> {

@@ -108,7 +108,15 @@ impl Slot {
         let going_down = self.is_going_down() || matches!(self.state, State::Stuck { .. });
         let age = now.boot.since(started_at);
         let spawned_wall = now.wall.checked_sub(jiff::SignedDuration::try_from(age).unwrap_or_default()).unwrap_or(now.wall);
-        self.process = Some(Process { main, spawned_at: started_at, started_at: spawned_wall, log_offset: 0, ready_at: Some(started_at) });
+        // Found by what it carries, it is known again by that.
+        self.process = Some(Process {
+            main,
+            inode: None,
+            spawned_at: started_at,
+            started_at: spawned_wall,
+            log_offset: 0,
+            ready_at: Some(started_at),
+        });
         if going_down {
             let kill_at = now.boot.after(self.spec.stop_timeout);
             self.state = State::Stopping { run, why: Reason::Requested, kill_at };
@@ -123,8 +131,8 @@ impl Slot {
         self.unsure = true;
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
-            let ready = process.ready_at.is_some();
-            self.act(turn, Act::Adopt { run, main: process.main, ready });
+            let (process, ready) = (process.clone(), process.ready_at.is_some());
+            self.act(turn, Act::Adopt { run, process, ready });
         }
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         match &self.state {

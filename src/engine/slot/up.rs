@@ -55,6 +55,7 @@ impl Slot {
         let now = turn.now;
         self.process = Some(Process {
             main: spawned.main,
+            inode: spawned.inode,
             spawned_at: now.boot,
             started_at: now.wall,
             log_offset: spawned.log_offset,

@@ -9,6 +9,7 @@ mod stat;
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
 
+use crate::engine::Origin;
 use crate::model::{BootTime, FileId, Mark, Pid, ProcId};
 use rustix::fs::{Mode, OFlags};
 use std::fs;
@@ -164,12 +165,14 @@ impl Reader {
     }
 }
 
-/// Tells this boot from every other; start ticks mean nothing across two.
+/// Where the pids and start ticks that this process reads hold.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+pub fn origin() -> io::Result<Origin> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned();
+    let namespace = |name: &str| fs::metadata(format!("/proc/self/ns/{name}")).ok().map(|namespace| namespace.ino());
+    Ok(Origin { boot_id, pid_namespace: namespace("pid"), time_namespace: namespace("time") })
 }
 
 /// What a process that would not die is doing.
@@ -230,6 +233,10 @@ pub fn mark(pid: Pid) -> Option<Mark> {
 /// When nobody has.
 pub fn id(pid: Pid) -> io::Result<ProcId> {
     Ok(ProcId { pid, start_ticks: start_ticks(pid)? })
+}
+
+pub fn is_us_or_our_parent(pid: Pid) -> bool {
+    pid == nix::unistd::getpid().as_raw() || pid == nix::unistd::getppid().as_raw()
 }
 
 /// The children of all its threads: a child forked by a thread is missing from the main thread's list.
@@ -353,7 +360,8 @@ mod tests {
         assert_eq!(environ_value(me, b"PATH"), std::env::var_os("PATH").map(|path| path.as_bytes().to_vec()));
         assert!(environ_value(me, b"DEVSTACK_NO_SUCH").is_none());
         assert!(pids().expect("proc").contains(&me));
-        assert_eq!(boot_id().expect("proc").len(), 36);
+        let origin = origin().expect("proc");
+        assert_eq!((origin.boot_id.len(), origin.pid_namespace), (36, pid_namespace(me).ok()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use world::{Process, Role, World};
 
 use super::Os;
 use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Running, Spawned, Stack, State};
-use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -211,7 +211,7 @@ impl Os for SimOs {
         }
         let main = self.world.new_process(&service.name, run, Role::Main, behaviour.ends_on_kill);
         self.world.runs.insert(run, Run { main: Some(main), behaviour, watched: true, ..Run::default() });
-        Report::Spawned(Spawned { main, log_offset: 0 })
+        Report::Spawned(Spawned { main, inode: None, log_offset: 0 })
     }
 
     fn release(&mut self, id: RunId, service: &Arc<Service>) {
@@ -246,13 +246,13 @@ impl Os for SimOs {
         }
     }
 
-    fn adopt(&mut self, id: RunId, service: &Arc<Service>, main: ProcId, ready: bool) {
+    fn adopt(&mut self, id: RunId, service: &Arc<Service>, recorded: &crate::engine::Process, ready: bool) {
         if self.dies() {
             return;
         }
         self.deed("adopt", service);
         self.world.find_again(id);
-        let lives = self.world.processes.iter().any(|process| process.id == main);
+        let lives = self.world.processes.iter().any(|process| process.id == recorded.main);
         let run = self.world.runs.entry(id).or_default();
         if lives {
             run.watched = true;
