@@ -287,6 +287,7 @@ impl Os for LinuxOs {
             run.traits.main = None;
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
+        run.log_offset = recorded.log_offset;
         run.traits.stranger = !household.is_parent(stat.ppid);
         run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
         run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);

@@ -119,6 +119,23 @@ fn after_both_are_killed_stop_still_stops_everything() {
 }
 
 #[test]
+fn a_supervisor_that_comes_back_during_a_start_takes_no_earlier_line_for_readiness() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web await go started'");
+    stack.write("go", "");
+    stack.run("start").ends_with(0);
+    stack.run("stop").ends_with(0);
+    std::fs::remove_file(stack.root.join("go")).expect("a file");
+    stack.run("start --no-wait").ends_with(0);
+    stack.wait_for_state("web", "starting");
+    let supervisor = stack.supervisor();
+    kill(supervisor);
+    wait_for_another_supervisor(&stack, supervisor);
+    watch_that("it is not called ready", Duration::from_millis(300), || stack.service("web")["state"] == "starting");
+    stack.write("go", "");
+    stack.wait_for_state("web", "running");
+}
+
+#[test]
 fn a_process_of_another_checkout_survives_even_if_its_run_has_the_same_number() {
     let stack = TestStack::new(WEB);
     let (keeper, supervisor, worker) = started(&stack);
