@@ -227,10 +227,10 @@ pub fn forget_mark() {
 unsafe fn forget_signals() {
     // SAFETY: plain system calls on local memory.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
+        // SIG_DFL, no flags, no mask, in the kernel's own layout: the C library refuses to touch 32 and 33.
+        let default = [0_u64; 8];
         for signal in 1..=64 {
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), size_of::<u64>());
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

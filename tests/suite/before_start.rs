@@ -109,6 +109,27 @@ fn a_copy_on_a_terminal_that_was_left_by_its_owner_is_no_obstacle() {
 }
 
 #[test]
+fn a_worker_starts_clean_whatever_devstack_was_started_with() {
+    let command = r#"["sh", "-c", "grep -E '^Sig(Blk|Ign)' /proc/$$/status; ls /proc/$$/fd; echo started; exec sleep 600"]"#;
+    let stack = TestStack::new(&format!("[services.web]\ncommand = {command}"));
+    let unclean = "import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.set_inheritable(os.open('/dev/null', os.O_RDONLY), True)
+os.execv(sys.argv[1], sys.argv[1:])";
+    let mut start = std::process::Command::new("python3");
+    stack.in_its_environment(&mut start).args(["-c", unclean, crate::support::DEVSTACK, "start"]);
+    stack.begin_command(start).end().ends_with(0);
+    let log = stack.log("web");
+    let lines: Vec<&str> = log.lines().map(str::trim).collect();
+    for (line, name) in lines.iter().zip(["SigBlk:", "SigIgn:"]) {
+        let mask = line.strip_prefix(name).map(str::trim);
+        assert_eq!(mask, Some("0000000000000000"), "{log}");
+    }
+    assert_eq!(lines[2..], ["0", "1", "2", "started"], "{log}");
+}
+
+#[test]
 fn a_start_into_a_pipe_returns_because_nothing_of_it_is_inherited() {
     let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'");
     // `cat` ends once nobody holds the pipe any more, neither as output nor as descriptor 9.

@@ -181,3 +181,38 @@ fn the_readme_says_the_oldest_rust_and_the_one_test_command() {
     let command = blocks(&readme, "sh").into_iter().find(|block| block.starts_with("scripts/")).expect("the command of the tests");
     assert!(read(".ci/run").lines().any(|line| line == command.trim()), "CI runs what the README says");
 }
+
+/// Every `#[test]` of the crate, by its name.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    let test = Regex::new(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn (\w+)").expect("a pattern");
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("readable");
+            found.extend(test.captures_iter(&text).map(|captures| captures[1].to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_fault_names_tests_that_exist() {
+    let root = repository();
+    let mut tests = BTreeSet::new();
+    tests_below(&root.join("src"), &mut tests);
+    tests_below(&root.join("tests"), &mut tests);
+    let document = read("docs/faults.md");
+    let (built, _) = document.split_once("## Not built yet").expect("what is missing is said");
+    let mut rows = 0;
+    for row in built.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")) {
+        let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test proves this row:\n{row}");
+        for test in named {
+            assert!(tests.contains(test), "there is no test `{test}`, named by:\n{row}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 50, "the table has {rows} rows");
+}
