@@ -13,6 +13,7 @@ use super::client::Client;
 use super::{Error, context::Context, exit_code, offline, style};
 use crate::cleanup::{Action, Choice, Decision, Evidence, Kind};
 use crate::model::{ServiceName, quantity};
+use crate::sys::cgroup::Groups;
 use console::Term;
 use std::time::Duration;
 
@@ -78,6 +79,10 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     // Last, so that what the processes left that were just ended counts too.
     let leftovers = args.leftovers.then(|| leftovers::clear(args.older_than, args.dry_run)).transpose();
     let leftovers = leftovers.map_err(|error| Error::failed(format!("cannot look for leftovers: {error}")))?;
+    if supervisor.is_none() && !args.dry_run {
+        // What a devstack that was killed could not give back; one that is not empty stays.
+        Groups::of(&project.id).iter().for_each(Groups::remove);
+    }
     let report = Report { dry_run: args.dry_run, done, leftovers };
     if args.json {
         report.print_json()?

@@ -3,6 +3,7 @@
 use crate::running::{Done, Running};
 use crate::world::{is_alive, wait_until};
 use devstack::model::{Pid, ProcId, Signal};
+use devstack::sys::cgroup::Groups;
 use devstack::sys::pidfd::PidFd;
 use devstack::sys::procfs;
 use serde_json::Value;
@@ -248,6 +249,10 @@ impl Drop for TestStack {
             left.retain(|id| Instant::now() > trackers_until || !is_resource_tracker(*id));
             left.into_iter().for_each(|id| send(id, Signal::KILL));
             pause();
+        }
+        // A devstack that was killed could not give its groups back.
+        if let Some(groups) = Groups::of(&devstack::config::project_id(&self.root)) {
+            groups.remove();
         }
         for child in self.started.get_mut() {
             let _ = child.kill();
