@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, health, seconds, service};
 use crate::engine::{StartMode, State};
-use crate::model::{Exit, KillMode, ReadyWhen, Reason, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
+use crate::model::{Exit, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
 use crate::sys::sim::{Behaviour, Child, Errand, Fork, Process};
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -49,7 +49,8 @@ fn end_on_kill() -> impl Strategy<Value = Option<Duration>> {
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
     let fork = prop_oneof![8 => Just(Fork::Works), 1 => Just(Fork::TryAgain), 1 => Just(Fork::NoSuchProgram)];
-    let reason = prop_oneof![Just(Reason::MemoryLimit), Just(Reason::CpuLimit), Just(Reason::HeartbeatTimeout)];
+    let (memory, cpu) = (Measured::Memory { used: 2, limit: 1 }, Measured::Cpu { used: 90.0, limit: 80.0 });
+    let measured = prop_oneof![Just(memory), Just(cpu)];
     (
         fork,
         weighted(0.8, millis(0..40_000)),
@@ -58,7 +59,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         end_on_kill(),
         vec(end_on_kill().prop_map(|ends_on_kill| Child { ends_on_kill }), 0..3),
         weighted(0.2, millis(0..50_000)),
-        weighted(0.2, (millis(1..50_000), reason)),
+        weighted(0.2, (millis(1..50_000), measured)),
     )
         .prop_map(|(fork, ready_after, ends, ends_on_signal, ends_on_kill, children, unwell_after, exceeds)| Behaviour {
             fork,

@@ -31,6 +31,7 @@ pub fn service(text: &str) -> Service {
         env_files: Vec::new(),
         venv: None,
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: None,
         match_argv: Vec::new(),
         ports: Vec::new(),

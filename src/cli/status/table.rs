@@ -106,6 +106,7 @@ fn notes(service: &ServiceView, health_hidden: bool, strays_hidden: bool) -> Vec
         notes.push(health);
     }
     notes.extend(service.detail.as_deref().map(one_line));
+    notes.extend(service.memory_trend.as_ref().and_then(words::growth));
     if strays_hidden && service.strays > 0 {
         let (processes, outlived) = if service.strays == 1 { ("process", "outlives its run") } else { ("processes", "outlive their run") };
         notes.push(format!("{} {processes} {outlived}: devstack cleanup-workers {}", service.strays, service.name));
