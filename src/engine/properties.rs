@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    BootTime, Exit, HealthCheck, Hooks, KillMode, LogRotate, Measured, Probe, ProcId, Ready, ReadyWhen, Reason, RestartPolicy, RunId, Service,
-    ServiceName, Signal, StartLimit,
+    BootTime, Exit, HealthCheck, Hooks, KillMode, LogRotate, Measured, Probe, ProcId, Ready, ReadyWhen, Reason, RestartPolicy, RunId,
+    Service, ServiceName, Signal, StartLimit,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -47,12 +47,8 @@ impl Trend {
     pub fn slope(&self) -> Option<f64> {
         let (first, last) = (self.points.first()?.0, self.points.last()?.0);
         let middle = first.after(last.since(first) / 2);
-        let later: Vec<(f64, f64)> = self
-            .points
-            .iter()
-            .filter(|(at, _)| *at >= middle)
-            .map(|(at, bytes)| (at.since(middle).as_secs_f64(), *bytes as f64))
-            .collect();
+        let later: Vec<(f64, f64)> =
+            self.points.iter().filter(|(at, _)| *at >= middle).map(|(at, bytes)| (at.since(middle).as_secs_f64(), *bytes as f64)).collect();
         if last.since(middle) < SHORTEST || later.len() < 3 {
             return None;
         }

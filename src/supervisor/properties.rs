@@ -82,6 +82,7 @@ prop_compose! {
     /// It may depend on earlier ones only, so that there is no cycle.
     fn one_of(index: usize)(
         needs in any::<u8>(),
+        grouped in prop::bool::weighted(0.5),
         external in prop::bool::weighted(0.1),
         setup in prop::bool::weighted(0.2),
         checked in prop::bool::weighted(0.3),
@@ -95,6 +96,7 @@ prop_compose! {
     ) -> Service {
         let mut it = service(NAMES[index]);
         it.depends_on = (0..index).filter(|bit| needs & (1 << bit) != 0).map(|bit| super::rig::name(NAMES[bit])).collect();
+        it.groups = if grouped { vec!["workers".to_owned()] } else { Vec::new() };
         it.external = external;
         it.setup = setup.then(|| Setup { command: vec!["make".to_owned()], creates: None });
         it.health = checked.then(health);
@@ -177,6 +179,11 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     // What dies so late that it was called stuck already has its children swept after that.
     let enough = sum + SLOWEST_DEATH;
     rig.pass(enough);
+    // What was stuck and ended by itself at the very last has its children swept after that.
+    for _ in rig.services.clone() {
+        let left = rig.driver.stack().next_deadline().map_or(Duration::ZERO, |deadline| deadline.since(rig.now()));
+        rig.pass(left);
+    }
     rig.check()?;
     for (name, slot) in rig.driver.stack().slots() {
         if !matches!(slot.state, State::Stopped | State::Stuck { .. }) {

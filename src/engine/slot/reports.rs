@@ -86,13 +86,13 @@ impl Slot {
     }
 
     /// Between two runs by plan: not ready again after max runtime ended the last one.
-    pub(in crate::engine) fn is_being_recycled(&self) -> bool {
+    pub fn is_being_recycled(&self) -> bool {
         match self.state {
             State::Stopping { why, .. } | State::Killing { why, .. } => why == Reason::MaxRuntime,
             State::Draining { why, .. } => why == Some(Reason::MaxRuntime),
-            // A start that takes too long holds nobody back.
+            // Neither a start that takes too long nor one that somebody asked for.
             State::Clearing { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => {
-                self.last_exit.as_ref().is_some_and(|last| last.reason == Reason::MaxRuntime)
+                self.history.restarts > 0 && self.last_exit.as_ref().is_some_and(|last| last.reason == Reason::MaxRuntime)
             }
             _ => false,
         }

@@ -1,5 +1,5 @@
 use super::Behaviour;
-use crate::engine::{Finding, Event, Now, Report, Running};
+use crate::engine::{Event, Finding, Now, Report, Running};
 use crate::model::{BootTime, Exit, Measured, Pid, ProcId, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
