@@ -11,9 +11,12 @@ const NEAR: f64 = 0.85;
 /// After having been told, it has to fall below this share before it is told again.
 const RELIEVED: f64 = 0.75;
 
-/// Growth beyond what was there when the stop was asked for that cuts the stop short. systemd's files in the seed put the same
-/// factor between MemoryHigh and MemoryMax.
+/// Where the kernel enforces something: the seed's files for systemd put this factor between MemoryHigh and MemoryMax.
 const HARD: f64 = 1.25;
+
+/// A stop is cut short for who has grown by this factor since it was asked for, and has had this long for what it was at.
+const RUNAWAY: f64 = 2.0;
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Memory is not expected to grow faster than this, in bytes a second; measured: CPython fills 0.6 GB in one.
 const FASTEST_GROWTH: f64 = 512.0 * 1024.0 * 1024.0;
@@ -78,8 +81,8 @@ pub struct Monitor {
     last: Option<Sample>,
     confirmed: Option<Confirmed>,
     told: bool,
-    /// Bytes that were used when the limit was found exceeded; from then on only further growth matters.
-    exceeded_at: Option<u64>,
+    /// When the limit was found exceeded, and the bytes at which the stop is cut short; from then on nothing else matters.
+    exceeded: Option<(BootTime, u64)>,
     trend: Trend,
 }
 
@@ -99,7 +102,7 @@ impl Monitor {
             last: None,
             confirmed: None,
             told: false,
-            exceeded_at: None,
+            exceeded: None,
             trend: Trend::default(),
         }
     }
@@ -107,6 +110,15 @@ impl Monitor {
     /// Of the memory, as far as it was sampled.
     pub fn trend(&self) -> &Trend {
         &self.trend
+    }
+
+    /// What follows if it has not run at all since the last sample; `None` if it has, or nothing is known yet.
+    pub fn judge_idle(&mut self, at: BootTime, cpu_seconds: f64) -> Option<Verdict> {
+        let last = self.last.filter(|last| last.cpu_seconds == cpu_seconds)?;
+        match self.judge(Sample { at, ..last }) {
+            Verdict::ConfirmMemory => None,
+            verdict => Some(verdict),
+        }
     }
 
     pub fn judge(&mut self, sample: Sample) -> Verdict {
@@ -135,11 +147,13 @@ impl Monitor {
         self.trend.add(at, proportional);
         self.relieve(proportional);
         let measured = Measured::Memory { used: proportional, limit };
-        let finding = match self.exceeded_at {
-            Some(then) if proportional >= share(then, HARD) => Some(Finding::Overrun(measured)),
-            Some(_) => None,
+        let finding = match self.exceeded {
+            Some((since, runaway)) => {
+                let had_its_time = at.since(since) >= LEAST_GRACE;
+                (proportional >= runaway && had_its_time).then_some(Finding::Overrun(measured))
+            }
             None if proportional >= limit => {
-                self.exceeded_at = Some(proportional);
+                self.exceeded = Some((at, share(proportional, RUNAWAY)));
                 Some(Finding::Exceeded(measured))
             }
             None if proportional >= share(limit, NEAR) && !self.told => {
@@ -154,8 +168,8 @@ impl Monitor {
     /// Bytes at which something follows.
     fn next_threshold(&self) -> Option<u64> {
         let limit = self.memory_limit?;
-        Some(match self.exceeded_at {
-            Some(then) => share(then, HARD),
+        Some(match self.exceeded {
+            Some((_, runaway)) => runaway,
             None if !self.told => share(limit, NEAR),
             None => limit,
         })
@@ -184,7 +198,7 @@ impl Monitor {
 
     /// A tree that works may fill what is left before the limit, and must be looked at by then.
     fn pause(&self, used: u64, busy: bool) -> Duration {
-        let target = self.exceeded_at.map(|then| share(then, HARD)).or(self.memory_limit);
+        let target = self.exceeded.map(|(_, runaway)| runaway).or(self.memory_limit);
         let (Some(target), true) = (target, busy) else { return self.usual() };
         let until_full = target.saturating_sub(used) as f64 / FASTEST_GROWTH;
         Duration::from_secs_f64(until_full.min(LONGEST.as_secs_f64())).clamp(QUICK, self.usual().max(QUICK))
@@ -321,9 +335,21 @@ mod tests {
         let mut monitor = Monitor::new(Some(100 * MIB), None, Duration::from_secs(10));
         monitor.judge(sample(0, 0.0, 300 * MIB));
         assert_eq!(finding(monitor.confirm(300 * MIB, Duration::ZERO)), Some(Finding::Exceeded(memory(300, 100))));
-        assert_eq!(finding(monitor.judge(sample(100, 0.1, 310 * MIB))), None, "it may clean up");
-        assert_eq!(monitor.judge(sample(200, 0.2, 380 * MIB)), Verdict::ConfirmMemory);
-        assert_eq!(finding(monitor.confirm(380 * MIB, Duration::ZERO)), Some(Finding::Overrun(memory(380, 100))));
+        assert_eq!(finding(monitor.judge(sample(100, 0.1, 590 * MIB))), None, "it may clean up");
+        assert_eq!(monitor.judge(sample(500, 0.5, 610 * MIB)), Verdict::ConfirmMemory);
+        assert_eq!(finding(monitor.confirm(610 * MIB, Duration::ZERO)), None, "it has hardly been asked");
+        assert_eq!(monitor.judge(sample(1000, 1.0, 620 * MIB)), Verdict::ConfirmMemory);
+        assert_eq!(finding(monitor.confirm(620 * MIB, Duration::ZERO)), Some(Finding::Overrun(memory(620, 100))));
+    }
+
+    #[test]
+    fn who_has_not_run_is_judged_without_another_look() {
+        let mut monitor = Monitor::new(Some(100 * MIB), Some(80.0), Duration::from_secs(10));
+        let now = |second: u64| BootTime::from_nanos(second * 1_000_000_000);
+        assert_eq!(monitor.judge_idle(now(0), 0.0), None, "nothing is known yet");
+        monitor.judge(sample(0, 1.0, 60 * MIB));
+        assert_eq!(monitor.judge_idle(now(1), 1.0), Some(look(USUAL)));
+        assert_eq!(monitor.judge_idle(now(2), 1.1), None, "it has run");
     }
 
     #[test]

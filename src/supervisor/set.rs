@@ -116,6 +116,19 @@ pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Ve
     (inside, strays)
 }
 
+/// The living processes of a run, its main process first, as cheaply as they can be listed: by the kernel where there is a group.
+pub fn living(traits: &Traits, household: &Household) -> Vec<Stat> {
+    let Some(group) = &traits.group else {
+        let (mut tree, strays) = tree_and_strays(traits, household);
+        tree.extend(strays);
+        return tree;
+    };
+    let mut reader = Reader::default();
+    let mut stats: Vec<Stat> = group.members().into_iter().filter_map(|pid| reader.stat(pid).ok()).collect();
+    stats.sort_by_key(|stat| Some(stat.pid) != traits.main.map(|main| main.pid));
+    stats
+}
+
 /// The tree below a process, itself first.
 pub fn tree(pid: Pid) -> Vec<Stat> {
     let mut search = Search { reader: Reader::default(), found: BTreeMap::new() };

@@ -26,16 +26,17 @@ impl LinuxOs {
 
     /// Looks at what a run uses, now.
     pub fn sample(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(monitor) = &mut run.monitor else { return };
+        // Where the kernel counts for us, one question is enough for who has not run since: it cannot have grown either.
+        let counted = run.traits.group.as_ref().and_then(Group::cpu_time).map(|time| time.as_secs_f64());
+        if let Some(verdict) = counted.and_then(|cpu_seconds| monitor.judge_idle(clock::now(), cpu_seconds)) {
+            return self.follow(id, verdict);
+        }
         let household = self.household();
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let Some(main) = run.main() else { return };
-        let (mut processes, strays) = set::tree_and_strays(&run.traits, &household);
-        if processes.first().is_none_or(|first| first.id() != main) {
-            return;
-        }
-        processes.extend(strays);
-        run.traits.record(&processes);
-        let Some(monitor) = &mut run.monitor else { return };
+        let processes = set::living(&run.traits, &household);
+        let Some(monitor) = run.monitor.as_mut().filter(|_| processes.first().map(Stat::id) == run.traits.main) else { return };
         let sample = Sample {
             at: clock::now(),
             cpu_seconds: view::cpu_seconds(run.traits.group.as_ref(), &processes),
@@ -50,8 +51,13 @@ impl LinuxOs {
             }
             verdict => verdict,
         };
+        run.traits.record(&processes);
+        self.follow(id, verdict);
+    }
+
+    fn follow(&mut self, id: RunId, verdict: Verdict) {
         let Verdict::Look { again_in, finding } = verdict else { return };
-        if let Some(finding) = finding {
+        if let (Some(finding), Some(run)) = (finding, self.runs.get(&id)) {
             self.due.push(Event::Report(run.service.name.clone(), id, Report::Limit(finding)));
         }
         self.sample_after(id, again_in);
