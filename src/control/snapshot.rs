@@ -50,7 +50,7 @@ pub struct ServiceView {
     pub memory_mb: Option<f64>,
     pub processes: u32,
     /// Only where memory is watched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub memory_trend: Option<MemoryTrend>,
     pub limits: Limits,
     pub ports: Vec<u16>,

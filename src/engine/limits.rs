@@ -11,12 +11,8 @@ const NEAR: f64 = 0.85;
 /// After having been told, it has to fall below this share before it is told again.
 const RELIEVED: f64 = 0.75;
 
-/// Where the kernel enforces something: the seed's files for systemd put this factor between MemoryHigh and MemoryMax.
-const HARD: f64 = 1.25;
-
-/// A stop is cut short for who has grown by this factor since it was asked for, and has had this long for what it was at.
-const RUNAWAY: f64 = 2.0;
-const LEAST_GRACE: Duration = Duration::from_secs(1);
+/// Share of the memory limit at which there is no grace left. Enforced by the kernel, too, where it can be.
+const HARD: f64 = 1.5;
 
 /// Memory is not expected to grow faster than this, in bytes a second; measured: CPython fills 0.6 GB in one.
 const FASTEST_GROWTH: f64 = 512.0 * 1024.0 * 1024.0;
@@ -81,8 +77,8 @@ pub struct Monitor {
     last: Option<Sample>,
     confirmed: Option<Confirmed>,
     told: bool,
-    /// When the limit was found exceeded, and the bytes at which the stop is cut short; from then on nothing else matters.
-    exceeded: Option<(BootTime, u64)>,
+    /// It was said that memory exceeds its limit; from then on only the hard one matters.
+    exceeded: bool,
     trend: Trend,
 }
 
@@ -102,7 +98,7 @@ impl Monitor {
             last: None,
             confirmed: None,
             told: false,
-            exceeded: None,
+            exceeded: false,
             trend: Trend::default(),
         }
     }
@@ -148,19 +144,16 @@ impl Monitor {
         self.relieve(proportional);
         let measured = Measured::Memory { used: proportional, limit };
         let finding = match self.exceeded {
-            Some((since, runaway)) => {
-                let had_its_time = at.since(since) >= LEAST_GRACE;
-                (proportional >= runaway && had_its_time).then_some(Finding::Overrun(measured))
-            }
-            None if proportional >= limit => {
-                self.exceeded = Some((at, share(proportional, RUNAWAY)));
+            true => (proportional >= hard_memory_limit(limit)).then_some(Finding::Overrun(measured)),
+            false if proportional >= limit => {
+                self.exceeded = true;
                 Some(Finding::Exceeded(measured))
             }
-            None if proportional >= share(limit, NEAR) && !self.told => {
+            false if proportional >= share(limit, NEAR) && !self.told => {
                 self.told = true;
                 Some(Finding::Near(measured))
             }
-            None => None,
+            false => None,
         };
         Verdict::Look { again_in: self.pause(proportional, true), finding }
     }
@@ -169,9 +162,9 @@ impl Monitor {
     fn next_threshold(&self) -> Option<u64> {
         let limit = self.memory_limit?;
         Some(match self.exceeded {
-            Some((_, runaway)) => runaway,
-            None if !self.told => share(limit, NEAR),
-            None => limit,
+            true => hard_memory_limit(limit),
+            false if !self.told => share(limit, NEAR),
+            false => limit,
         })
     }
 
@@ -198,7 +191,7 @@ impl Monitor {
 
     /// A tree that works may fill what is left before the limit, and must be looked at by then.
     fn pause(&self, used: u64, busy: bool) -> Duration {
-        let target = self.exceeded.map(|(_, runaway)| runaway).or(self.memory_limit);
+        let target = self.memory_limit.map(|limit| if self.exceeded { hard_memory_limit(limit) } else { limit });
         let (Some(target), true) = (target, busy) else { return self.usual() };
         let until_full = target.saturating_sub(used) as f64 / FASTEST_GROWTH;
         Duration::from_secs_f64(until_full.min(LONGEST.as_secs_f64())).clamp(QUICK, self.usual().max(QUICK))
@@ -225,7 +218,7 @@ impl Monitor {
     }
 }
 
-/// Where the kernel can enforce something, it is enforced well beyond the limit: a stop at the limit may still be graceful.
+/// Well beyond the limit: a stop at the limit may still be graceful.
 pub fn hard_memory_limit(limit: u64) -> u64 {
     share(limit, HARD)
 }
@@ -331,15 +324,13 @@ mod tests {
     }
 
     #[test]
-    fn who_was_asked_to_stop_and_goes_on_growing_is_stopped_now() {
+    fn who_was_asked_to_stop_and_goes_on_growing_has_no_grace_left() {
         let mut monitor = Monitor::new(Some(100 * MIB), None, Duration::from_secs(10));
-        monitor.judge(sample(0, 0.0, 300 * MIB));
-        assert_eq!(finding(monitor.confirm(300 * MIB, Duration::ZERO)), Some(Finding::Exceeded(memory(300, 100))));
-        assert_eq!(finding(monitor.judge(sample(100, 0.1, 590 * MIB))), None, "it may clean up");
-        assert_eq!(monitor.judge(sample(500, 0.5, 610 * MIB)), Verdict::ConfirmMemory);
-        assert_eq!(finding(monitor.confirm(610 * MIB, Duration::ZERO)), None, "it has hardly been asked");
-        assert_eq!(monitor.judge(sample(1000, 1.0, 620 * MIB)), Verdict::ConfirmMemory);
-        assert_eq!(finding(monitor.confirm(620 * MIB, Duration::ZERO)), Some(Finding::Overrun(memory(620, 100))));
+        monitor.judge(sample(0, 0.0, 120 * MIB));
+        assert_eq!(finding(monitor.confirm(120 * MIB, Duration::ZERO)), Some(Finding::Exceeded(memory(120, 100))));
+        assert_eq!(finding(monitor.judge(sample(100, 0.1, 140 * MIB))), None, "it may clean up");
+        assert_eq!(monitor.judge(sample(200, 0.2, 155 * MIB)), Verdict::ConfirmMemory);
+        assert_eq!(finding(monitor.confirm(155 * MIB, Duration::ZERO)), Some(Finding::Overrun(memory(155, 100))));
     }
 
     #[test]

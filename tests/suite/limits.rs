@@ -50,7 +50,7 @@ fn over_its_limit_a_worker_may_still_clean_up() {
         "{MEGABYTE}def stop(*_):
     time.sleep(0.3); open('cleaned', 'w').close(); sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
-fill(300); print('started', flush=True); time.sleep(3600)"
+fill(110); print('started', flush=True); time.sleep(3600)"
     );
     let stack = worker(&program, "memory_limit = '100MB'");
     stack.run("start --no-wait").ends_with(0);
@@ -106,7 +106,7 @@ fn the_memory_of_a_pool_counts_and_what_its_processes_share_counts_once() {
 #[test]
 fn a_worker_that_spins_is_replaced_and_one_below_its_limit_is_not() {
     let spins = "print('started', flush=True)\nwhile True: pass";
-    let stack = worker(spins, "cpu_limit = '30%'\ncpu_window = '1s'");
+    let stack = worker(spins, "cpu_limit = '5%'\ncpu_window = '1s'");
     stack.run("start --no-wait").ends_with(0);
     assert_eq!(first_end(&stack)["reason"], "cpu_limit_exceeded");
     let stack =
@@ -127,7 +127,7 @@ if __name__ == '__main__':
     let children = "import subprocess\nprint('started', flush=True)
 while True: subprocess.run(['python3', '-S', '-c', 'for _ in range(300000): pass'])";
     for (program, without_groups) in [(pool, false), (children, false), (children, true)] {
-        let stack = worker(program, "cpu_limit = '30%'\ncpu_window = '1s'");
+        let stack = worker(program, "cpu_limit = '5%'\ncpu_window = '1s'");
         if without_groups {
             stack.set("DEVSTACK_NO_CGROUP", "1");
         }
