@@ -54,8 +54,9 @@ impl Household {
         let children = parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
         let mut orphans = Vec::new();
         for pid in children.filter(|pid| !known.contains(pid)) {
-            if !is_another_devstacks(&mut reader, pid, root) {
-                orphans.extend(reader.stat(pid).ok());
+            let Ok(stat) = reader.stat(pid) else { continue };
+            if stat.is_dead() || !is_another_devstacks(&mut reader, pid, root) {
+                orphans.push(stat);
             }
         }
         Self { parents, known, orphans }

@@ -43,7 +43,7 @@ fn group_of(pid: Pid) -> PathBuf {
 fn processes_that_fork_and_flee_into_sessions_of_their_own_are_all_gone() {
     both_ways("[services.web]\ncommand = 'python3 worker.py web hop 4 hop 4'", |stack| {
         stack.noted("web-hop");
-        assert!(stack.service("web")["processes"].as_u64() > Some(1));
+        wait_until("one of them is seen", || stack.service("web")["processes"].as_u64() > Some(1));
         let began = Instant::now();
         stack.run("stop web").ends_with(0);
         assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
