@@ -58,7 +58,8 @@ fn not_acted_on(project: &Project) -> Vec<String> {
             (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
             (service.health_port.is_some(), "health_port"),
             (!service.watch.is_empty(), "watch"),
-            (service.hooks != Hooks::default(), "hooks"),
+            // Nothing of it is run that a hook could belong to.
+            (service.external && service.hooks != Hooks::default(), "hooks"),
             (service.ready.when == ReadyWhen::Notify, "ready.notify"),
         ];
         keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()

@@ -43,8 +43,8 @@ impl Progress {
             return;
         }
         match &mut self.spinners {
-            // Worth keeping on the screen: a process was ended, or a running service was found to be ill.
-            Some(spinners) if matches!(update.step, Step::Cleaned { .. } | Step::Replacing { .. }) => {
+            // Worth keeping on the screen: a process was ended, a running service was found to be ill, something failed.
+            Some(spinners) if matches!(update.step, Step::Cleaned { .. } | Step::Replacing { .. } | Step::HookFailed { .. }) => {
                 spinners.keep(&line(&update.service, &said));
             }
             Some(spinners) => spinners.turn(&update.service, &said),

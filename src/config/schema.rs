@@ -132,7 +132,8 @@ table! {
         cpu_window: Seconds,
         /// What happens after it ended by itself. Default: "on-failure".
         restart: Choice<RestartPolicy>,
-        /// Doubles up to restart_delay_max. Default: "1s".
+        /// Before an automatic start; doubles up to restart_delay_max, and back after a stable minute. By up to a tenth shorter,
+        /// so that what failed together does not come back together. 0: at once. Default: "1s".
         restart_delay: Seconds,
         /// Default: "60s".
         restart_delay_max: Seconds,
@@ -226,9 +227,10 @@ table! {
 table! {
     /// Commands around a run.
     Hooks = "{} = { pre_start = [\"make\", \"migrate\"] }" {
-        /// Before each start; the start fails with it.
+        /// Before each start, automatic ones too, within ready.timeout; the start fails with it.
         pre_start: Argv,
-        /// After each end.
+        /// After each end, and after a start that failed once pre_start had begun; within stop_timeout, at least 5 s.
+        /// In its environment: DEVSTACK_EXIT_REASON, and DEVSTACK_EXIT_CODE or DEVSTACK_EXIT_SIGNAL.
         post_stop: Argv,
     }
 }

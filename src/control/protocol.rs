@@ -71,6 +71,16 @@ pub enum Step {
     SettingUp {
         command: Vec<String>,
     },
+    /// A command of `hooks` runs.
+    Hooking {
+        hook: String,
+        command: Vec<String>,
+    },
+    /// It did not end well; that holds nobody up.
+    HookFailed {
+        message: String,
+        hint: Option<String>,
+    },
     WaitingFor {
         services: Vec<ServiceName>,
     },

@@ -53,6 +53,8 @@ pub enum StartMode {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     SetUp(Result<(), Cause>),
+    /// The hook of the present state has ended.
+    Hooked(Result<(), Cause>),
     Cleared(Result<(), Cause>),
     /// It exists and waits at its gate.
     Spawned(Spawned),

@@ -18,7 +18,7 @@ mod trend;
 #[cfg(test)]
 mod properties;
 
-pub use action::{Act, Action, Notice, Swept};
+pub use action::{Act, Action, Hook, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};

@@ -8,6 +8,11 @@ pub const ROOT: &str = "DEVSTACK_ROOT";
 /// The variable with the pid of the run's main process: who carries it and has that very pid is the main process.
 pub const MAIN_PID: &str = "DEVSTACK_PID";
 
+/// How the run ended that a `post_stop` hook comes after.
+pub const EXIT_REASON: &str = "DEVSTACK_EXIT_REASON";
+pub const EXIT_CODE: &str = "DEVSTACK_EXIT_CODE";
+pub const EXIT_SIGNAL: &str = "DEVSTACK_EXIT_SIGNAL";
+
 /// The number that every descendant of a run inherits, whatever it does to its session, environment and descriptors: a soft
 /// limit on realtime processor time (setrlimit(2), `RLIMIT_RTTIME`) of some ten thousand years.
 ///

@@ -1,5 +1,6 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+mod errands;
 mod facts;
 mod limits;
 mod sweep;
@@ -11,10 +12,12 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{identity, prepare, ready, watch};
+use super::{identity, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
+use crate::engine::{
+    Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit,
+};
 use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -211,24 +214,7 @@ impl Os for LinuxOs {
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
-        let name = service.name.clone();
-        if prepare::is_set_up(service) {
-            return self.due.push(Event::Report(name, id, Report::SetUp(Ok(()))));
-        }
-        let inbox = self.inbox.clone();
-        let work = prepare::SetUp {
-            service: service.clone(),
-            run: id,
-            helpers: self.helpers.clone(),
-            prober: self.prober.clone(),
-            root: self.project.root.clone(),
-            inbox: inbox.clone(),
-        };
-        let task = tokio::task::spawn_local(async move {
-            let result = work.perform().await;
-            let _ = inbox.send(report(&name, id, Report::SetUp(result))).await;
-        });
-        self.track(id, service, None).keep(task.abort_handle());
+        self.begin_set_up(id, service);
     }
 
     fn clear(&mut self, id: RunId, service: &Arc<Service>, replace: bool) {
@@ -252,6 +238,10 @@ impl Os for LinuxOs {
             let _ = inbox.send(report(&name, id, Report::Cleared(result))).await;
         });
         self.track(id, service, None).keep(task.abort_handle());
+    }
+
+    fn hook(&mut self, id: RunId, service: &Arc<Service>, hook: Hook) {
+        self.begin_hook(id, service, hook);
     }
 
     fn spawn(&mut self, id: RunId, service: &Arc<Service>) -> Report {
@@ -333,10 +323,8 @@ impl Os for LinuxOs {
     }
 
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        self.cut_short(id, service);
         let run = self.track(id, service, None);
-        if run.main().is_none() {
-            run.cut_short();
-        }
         run.sweep = Some(Killing::new(None, give_up_at));
         self.advance_sweep(id);
     }

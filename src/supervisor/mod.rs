@@ -7,6 +7,7 @@ mod clear;
 mod driver;
 mod environment;
 mod helper;
+mod hook;
 pub mod identity;
 mod launch;
 mod linux;

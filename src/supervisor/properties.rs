@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, health, seconds, service};
 use crate::engine::{StartMode, State};
-use crate::model::{Exit, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
+use crate::model::{Exit, Hooks, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
 use crate::sys::sim::{Behaviour, Child, Errand, Fork, Process};
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -33,7 +33,7 @@ enum Step {
 const SLOWEST_DEATH: Duration = Duration::from_secs(30);
 
 /// What the machine has in store for one service.
-type Fate = (Vec<Behaviour>, Vec<Errand>, Vec<Errand>);
+type Fate = (Vec<Behaviour>, Vec<Errand>, Vec<Errand>, Vec<Errand>);
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -85,6 +85,7 @@ prop_compose! {
         grouped in prop::bool::weighted(0.5),
         external in prop::bool::weighted(0.1),
         setup in prop::bool::weighted(0.2),
+        (pre_start, post_stop) in (prop::bool::weighted(0.3), prop::bool::weighted(0.3)),
         checked in prop::bool::weighted(0.3),
         at_once in prop::bool::weighted(0.2),
         restart in prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)],
@@ -99,6 +100,8 @@ prop_compose! {
         it.groups = if grouped { vec!["workers".to_owned()] } else { Vec::new() };
         it.external = external;
         it.setup = setup.then(|| Setup { command: vec!["make".to_owned()], creates: None });
+        let hook = |is_set: bool| is_set.then(|| vec!["make".to_owned()]);
+        it.hooks = Hooks { pre_start: hook(pre_start), post_stop: hook(post_stop) };
         it.health = checked.then(health);
         if at_once {
             it.ready.when = ReadyWhen::Delay(Duration::ZERO);
@@ -174,7 +177,7 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     (rig.os().full_disk, rig.os().dies_in) = (0, None);
     let all: Vec<ServiceName> = rig.driver.stack().slots().keys().cloned().collect();
     rig.ask_stop(all, false, None);
-    let patience = |it: &crate::engine::Slot| it.spec.stop_timeout + seconds(20);
+    let patience = |it: &crate::engine::Slot| 2 * it.spec.stop_timeout + seconds(40);
     let sum: Duration = rig.driver.stack().slots().values().map(patience).sum();
     // What dies so late that it was called stuck already has its children swept after that.
     let enough = sum + SLOWEST_DEATH;
@@ -208,7 +211,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_stack_and_the_machine_agree(
         services in stack(),
-        fates in vec((vec(behaviour(), 0..6), errands(), errands()), NAMES.len()),
+        fates in vec((vec(behaviour(), 0..6), errands(), errands(), errands()), NAMES.len()),
         steps in vec(step(), 1..40),
         (has_keeper, ends_are_told_late) in any::<(bool, bool)>(),
     ) {
@@ -216,10 +219,11 @@ proptest! {
         rig.has_keeper = has_keeper;
         rig.os().world.ends_are_told_late = ends_are_told_late;
         let fates: Vec<Fate> = fates;
-        for (it, (spawns, set_ups, clears)) in services.iter().zip(fates) {
+        for (it, (spawns, set_ups, clears, hooks)) in services.iter().zip(fates) {
             rig.os().spawns.insert(it.name.clone(), spawns.into());
             rig.os().set_ups.insert(it.name.clone(), set_ups.into());
             rig.os().clears.insert(it.name.clone(), clears.into());
+            rig.os().hooks.insert(it.name.clone(), hooks.into());
         }
         rig.ask_start(chosen(&services, 0xff), StartMode::Ensure);
         for step in steps {

@@ -71,10 +71,9 @@ fn health(slot: &Slot, now: Now) -> HealthView {
         (State::Running { .. }, Some(probed)) => ("slow", probed.reason.as_str()),
         (State::Running { .. }, None) => ("healthy", "healthy"),
         (State::Starting { late_at: None, .. }, _) => ("unhealthy", "not_ready_in_time"),
-        (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting, _) => {
-            ("starting", "not_ready")
-        }
-        (State::Stopping { .. } | State::Killing { .. }, _) => ("stopping", "shutdown_requested"),
+        (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Waiting, _) => ("starting", "not_ready"),
+        (State::Clearing { .. } | State::PreStart { .. }, _) => ("starting", "not_ready"),
+        (State::Stopping { .. } | State::Killing { .. } | State::PostStop { .. }, _) => ("stopping", "shutdown_requested"),
         (State::Stopped, _) => ("stopped", "not_running"),
         (State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => {
             ("dead", "not_running")
@@ -96,6 +95,8 @@ fn detail(stack: &Stack, name: &ServiceName, slot: &Slot, now: Now) -> Option<St
             Some(format!("waits for {}", blockers.join(", ")))
         }
         State::SettingUp { .. } => Some("its set-up runs".to_owned()),
+        State::PreStart { .. } => Some("its pre_start hook runs".to_owned()),
+        State::PostStop { .. } => Some("its post_stop hook runs".to_owned()),
         State::Starting { .. } => Some(format!("waits until {}", wanted(&slot.spec))),
         State::Backoff { start_at } => Some(format!("starts again in {:.1} s", start_at.since(now.boot).as_secs_f64())),
         State::Failed { cause } => Some(cause.message.clone()),

@@ -17,6 +17,7 @@ mod full_disk;
 mod good_config;
 mod health;
 mod help;
+mod hooks;
 mod hostile_clients;
 mod hostile_paths;
 mod identity;
