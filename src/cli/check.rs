@@ -57,7 +57,7 @@ fn not_acted_on(project: &Project) -> Vec<String> {
         let keys = [
             (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
             (service.health_port.is_some(), "health_port"),
-            (!service.watch.is_empty(), "watch"),
+            (service.external && !service.watch.is_empty(), "watch"),
             // Nothing of it is run that a hook could belong to.
             (service.external && service.hooks != Hooks::default(), "hooks"),
             (service.ready.when == ReadyWhen::Notify, "ready.notify"),

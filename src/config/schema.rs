@@ -151,7 +151,8 @@ table! {
         log_file: String,
         /// When the log is rotated and how many old ones are kept. Default: 50 MB, 5.
         log_rotate: LogRotate,
-        /// Restart when one of these files changes.
+        /// Globs relative to the project: started again when one of these files changes. `*` stays within a name, `**` does not; a
+        /// folder means all of it. What git ignores, `__pycache__`, the venv and logs are left out.
         watch: Vec<At<String>>,
         /// Commands around a run.
         hooks: Hooks,

@@ -76,6 +76,10 @@ pub enum Step {
         hook: String,
         command: Vec<String>,
     },
+    /// Something about the files that it watches is not as asked for.
+    Watching {
+        trouble: String,
+    },
     /// It did not end well; that holds nobody up.
     HookFailed {
         message: String,

@@ -108,6 +108,10 @@ pub enum Notice {
         hook: String,
         command: Vec<String>,
     },
+    /// Something about the files that it watches is not as asked for.
+    Watching {
+        trouble: String,
+    },
     /// The hook after a run did not end well; that holds nobody up.
     HookFailed(Cause),
     WaitingFor(Vec<ServiceName>),

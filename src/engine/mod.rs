@@ -10,6 +10,7 @@ mod graph;
 mod ledger;
 mod limits;
 mod restart;
+mod rewrites;
 mod slot;
 mod stack;
 mod state;

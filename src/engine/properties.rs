@@ -91,7 +91,10 @@ fn reports() -> Vec<Report> {
 fn events(run: RunId) -> Vec<Event> {
     let start = |mode| Event::Command(Command::Start { services: vec![name()], mode, replace: false });
     let stop = |kill, timeout| Event::Command(Command::Stop { services: vec![name()], kill, timeout });
+    let changed = |at: u64| Event::FilesChanged(name(), BTreeSet::from(["app.py".into()]), BootTime::from_nanos(at));
     let asked = [
+        changed(0),
+        changed(u64::MAX),
         start(StartMode::Ensure),
         start(StartMode::Restart),
         stop(false, None),
@@ -233,6 +236,7 @@ fn the_ledger_brings_back_every_state() {
             // What the probes said, and that devstack was restarted, is not for the next one to know.
             let mut known = slot.clone();
             known.health = Health::default();
+            known.rewrites = Default::default();
             assert_eq!(format!("{:?}", back.stack.slot(name)), format!("{:?}", Some(known)).replace("unsure: true", "unsure: false"));
         }
         assert_eq!(Ledger::new(origin(), back.stack).to_json().expect("JSON"), bytes);

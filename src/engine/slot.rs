@@ -1,8 +1,10 @@
+mod changed;
 mod down;
 mod hooks;
 mod reports;
 mod up;
 
+use super::rewrites::Rewrites;
 use super::{Act, Action, History, Notice, Now, Probed, StartMode, State, Wanted};
 use crate::model::{BootTime, LastExit, ProcId, Reason, RunId, Service};
 use jiff::Timestamp;
@@ -44,6 +46,8 @@ pub struct Slot {
     unsure: bool,
     #[serde(skip)]
     pub health: Health,
+    #[serde(skip)]
+    pub(super) rewrites: Rewrites,
 }
 
 /// The main process of a run.
@@ -107,6 +111,7 @@ impl Slot {
             owes_post_stop: false,
             unsure: false,
             health: Health::default(),
+            rewrites: Rewrites::default(),
         }
     }
 
@@ -162,7 +167,7 @@ impl Slot {
         self.replace = replace;
         match &self.state {
             State::Stopped | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } | State::Present => {
-                self.history = History::default();
+                (self.history, self.rewrites) = (History::default(), Rewrites::default());
                 self.begin_start(turn);
             }
             State::SettingUp { .. } | State::Waiting | State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } => {}

@@ -92,6 +92,10 @@ impl LinuxOs {
         &self.helpers
     }
 
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
         self.keeper.as_ref()
     }

@@ -3,6 +3,7 @@
 //! One supervisor a project, single-threaded, owner of the [`Driver`]; everything else is a task that sends it messages. Must
 //! not decide what should happen next: that is the engine's. Guards that nothing here waits while the stack is borrowed.
 
+mod changes;
 mod clear;
 mod driver;
 mod environment;

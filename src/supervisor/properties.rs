@@ -23,6 +23,8 @@ enum Step {
     /// Devstack is killed before its n-th deed from now.
     CrashSoon(u32),
     DiskFull(u32),
+    /// Files that these watch.
+    Change(u8),
     /// A report comes a second time, or too late.
     Echo(prop::sample::Index),
     /// Another configuration is read, in which these services are missing.
@@ -131,6 +133,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(Duration::ZERO), millis(1..60_000)].prop_map(Step::LoseLedger),
         3 => (0_u32..12).prop_map(Step::CrashSoon),
         1 => (1_u32..8).prop_map(Step::DiskFull),
+        2 => any::<u8>().prop_map(Step::Change),
         2 => any::<prop::sample::Index>().prop_map(Step::Echo),
         1 => any::<u8>().prop_map(Step::Configure),
     ]
@@ -150,6 +153,7 @@ fn take(rig: &mut Rig, services: &[Service], step: Step) {
         Step::Crash(away) => rig.crash(away),
         Step::LoseLedger(away) => rig.crash_without_ledger(away),
         Step::CrashSoon(deeds) => rig.os().dies_in = Some(deeds),
+        Step::Change(which) => chosen(services, which).iter().for_each(|service| rig.change_files(service.as_str(), &["app.py"])),
         Step::DiskFull(saves) => rig.os().full_disk = saves,
         Step::Echo(which) => {
             let told = &rig.os().told;

@@ -138,6 +138,14 @@ impl Rig {
         self.pump();
     }
 
+    /// Files that the service watches are saved, now.
+    pub fn change_files(&mut self, service: &str, paths: &[&str]) {
+        let at = self.now();
+        self.os().start_was_asked(&[name(service)]);
+        self.driver.handle([Event::FilesChanged(name(service), paths.iter().map(Into::into).collect(), at)]);
+        self.pump();
+    }
+
     pub fn configure(&mut self, services: impl IntoIterator<Item = Service>) {
         self.services = services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
         self.os().leaving.clear();

@@ -1,5 +1,6 @@
 //! The supervisor's life: born under a keeper, restored from the ledger, ended by request.
 
+use super::changes::{Changed, Changes};
 use super::environment::Environment;
 use super::helper::Helpers;
 use super::linux::LinuxOs;
@@ -10,7 +11,7 @@ use super::succession::{Inherited, become_keeper};
 use super::upgrade::{self, Upgrade};
 use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
-use crate::engine::{Event, Report, Stack};
+use crate::engine::{Event, Notice, Report, Stack};
 use crate::model::{Pid, Project};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::Folders;
@@ -69,6 +70,7 @@ struct Supervisor {
     upgrade: Upgrade,
     places: Places,
     messages: mpsc::Receiver<Message>,
+    changes: Changes,
     timer: Timer,
     folders: Folders,
     /// Says that this project has a supervisor, even to somebody who finds no file of it.
@@ -125,10 +127,26 @@ impl Supervisor {
         });
         let requests = Requests::new(inherited.location.clone());
         let claim = socket::claim(&launch::claim_of(&inherited.location))?;
-        Ok(Self { driver, requests, upgrade: Upgrade::default(), places, messages, timer: Timer::new()?, folders, _claim: claim })
+        Ok(Self {
+            driver,
+            requests,
+            upgrade: Upgrade::default(),
+            places,
+            messages,
+            changes: Changes::default(),
+            timer: Timer::new()?,
+            folders,
+            _claim: claim,
+        })
+    }
+
+    fn watch_files(&mut self) {
+        let os = self.driver.os();
+        self.changes.follow(self.driver.stack(), &os.project.root, os.inbox());
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
+        self.watch_files();
         loop {
             if self.driver.stack().may_leave() {
                 return self.leave().await;
@@ -141,6 +159,7 @@ impl Supervisor {
             }
             self.receive(batch);
             self.pass_on();
+            self.watch_files();
             if self.upgrade.is_asked() {
                 self.upgrade(inherited).await;
             }
@@ -206,6 +225,7 @@ impl Supervisor {
                 }
                 Message::SweepDue(run) => self.driver.os_mut().advance_sweep(run),
                 Message::SampleDue(run) => self.driver.os_mut().sample(run),
+                Message::FilesChanged(service, Changed { paths, last_at }) => events.push(Event::FilesChanged(service, paths, last_at)),
                 Message::ChildEnded => self.driver.os_mut().collect_orphans(),
                 Message::Request(request, reply) => {
                     self.driver.handle(std::mem::take(&mut events));
@@ -224,6 +244,11 @@ impl Supervisor {
     /// Notices go to whoever waits for them.
     fn pass_on(&mut self) {
         let notices = std::mem::take(&mut self.driver.os_mut().notices);
+        for (service, notice) in &notices {
+            if let Some(trouble) = trouble(notice) {
+                complain(&io::Error::other(format!("{service}: {trouble}")));
+            }
+        }
         self.requests.tell(&notices, self.driver.stack());
     }
 
@@ -234,6 +259,15 @@ impl Supervisor {
         self.driver.os().leave();
         let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         Ok(())
+    }
+}
+
+/// What goes wrong without ending anything: somebody may look for it although nobody waits for it now.
+fn trouble(notice: &Notice) -> Option<&str> {
+    match notice {
+        Notice::HookFailed(cause) => Some(&cause.message),
+        Notice::Watching { trouble } => Some(trouble),
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ mod documentation;
 mod escapes;
 mod failpoints;
 mod fights_back;
+mod files;
 mod full_disk;
 mod good_config;
 mod health;

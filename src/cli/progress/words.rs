@@ -13,6 +13,7 @@ pub fn step(step: &Step) -> String {
     match step {
         Step::SettingUp { command } => format!("setting up: {}", short(&command.join(" "))),
         Step::Hooking { hook, command } => format!("{hook}: {}", short(&command.join(" "))),
+        Step::Watching { trouble } => trouble.clone(),
         Step::HookFailed { message, hint: Some(hint) } => format!("{message}; {hint}"),
         Step::HookFailed { message, hint: None } => message.clone(),
         Step::WaitingFor { services } => format!("waiting for {}", names(services)),

@@ -54,6 +54,7 @@ impl Slot {
 
     pub(super) fn on_spawned(&mut self, run: RunId, spawned: Spawned, turn: &mut Turn) {
         let now = turn.now;
+        self.rewrites.spawned_at = Some(now.boot);
         self.process = Some(Process {
             main: spawned.main,
             inode: spawned.inode,
