@@ -25,6 +25,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Folders entered at a stretch, while everybody else waits.
 const AT_A_STRETCH: usize = 64;
 
+const RULES: &str = ".gitignore";
+
 /// What Python, git and editors make beside the files that somebody means.
 fn is_by_product(name: &str) -> bool {
     matches!(name, "__pycache__" | ".git")
@@ -41,8 +43,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// As the stack is now.
-    pub fn follow(&mut self, stack: &Stack, root: &Path, inbox: &Inbox) {
+    /// As the stack is now. `own`: where devstack itself writes.
+    pub fn follow(&mut self, stack: &Stack, root: &Path, own: &[&Path], inbox: &Inbox) {
         let wanted = |name: &ServiceName| {
             let slot = stack.slot(name)?;
             (slot.wanted == Wanted::Up && !slot.spec.watch.is_empty() && !slot.spec.external).then_some(&slot.spec)
@@ -59,8 +61,9 @@ impl Changes {
                 && !self.watched.contains_key(name)
                 && let Ok(patterns) = Patterns::new(&spec.watch)
             {
-                let logs = stack.slots().values().map(|slot| slot.spec.log_file.clone()).collect();
-                let files = Files::new(root, patterns, spec.venv.clone(), logs);
+                let logs = stack.slots().values().map(|slot| slot.spec.log_file.clone());
+                let written = own.iter().map(|folder| (*folder).to_owned()).chain(logs).collect();
+                let files = Files::new(root, patterns, spec.venv.clone(), written);
                 let task = tokio::task::spawn_local(tell(spec.clone(), files, inbox.clone()));
                 self.watched.insert(name.clone(), (spec.clone(), task.abort_handle()));
             }
@@ -112,8 +115,13 @@ async fn tell(service: Arc<Service>, mut files: Files, inbox: Inbox) {
             }
             continue;
         }
-        let (mut paths, mut lost_count) = (BTreeSet::new(), false);
+        let (mut paths, mut lost_count, mut again) = (BTreeSet::new(), false, Vec::new());
         for one in seen {
+            if let Seen::File(path) = &one
+                && path.file_name().is_some_and(|name| name == RULES)
+            {
+                again.extend(path.parent().map(Path::to_owned));
+            }
             match one {
                 Seen::File(path) if files.means(&path) => drop(paths.insert(files.relative(&path))),
                 Seen::Moved(path) if files.enters(&path) => drop(paths.insert(files.relative(&path))),
@@ -125,6 +133,8 @@ async fn tell(service: Arc<Service>, mut files: Files, inbox: Inbox) {
                 }
             }
         }
+        // What other rules let in has been there before.
+        let _ = files.enter(&mut watch, again).await;
         // What lies in a folder that has just come, came with it.
         let (found, error) = files.enter(&mut watch, std::mem::take(&mut new)).await;
         refused = error;
@@ -157,16 +167,16 @@ struct Files {
     top: PathBuf,
     patterns: Patterns,
     venv: Option<PathBuf>,
-    /// Of every service: whoever restarts because of what it logs does nothing else.
-    logs: Vec<PathBuf>,
+    /// The logs of every service, and where devstack writes: whoever restarts because of that does nothing else.
+    written: Vec<PathBuf>,
     /// The rules of git that each folder adds.
     ignored: BTreeMap<PathBuf, Option<Gitignore>>,
 }
 
 impl Files {
-    fn new(root: &Path, patterns: Patterns, venv: Option<PathBuf>, logs: Vec<PathBuf>) -> Self {
+    fn new(root: &Path, patterns: Patterns, venv: Option<PathBuf>, written: Vec<PathBuf>) -> Self {
         let top = root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(root).to_owned();
-        Self { root: root.to_owned(), top, patterns, venv, logs, ignored: BTreeMap::new() }
+        Self { root: root.to_owned(), top, patterns, venv, written, ignored: BTreeMap::new() }
     }
 
     /// Watches folders and what is below them. Answers the files that were there, and why a folder could not be watched.
@@ -215,13 +225,10 @@ impl Files {
 
     /// Also of a file that is gone.
     fn means(&mut self, file: &Path) -> bool {
-        if file.file_name().is_some_and(|name| name == ".gitignore") {
-            self.ignored.remove(file.parent().unwrap_or(file));
-        }
         let Ok(path) = file.strip_prefix(&self.root).map(Path::to_owned) else { return false };
         // A rotated log is named after it.
-        let is_log = |log: &PathBuf| file.as_os_str().as_encoded_bytes().starts_with(log.as_os_str().as_encoded_bytes());
-        self.patterns.means(&path) && !self.logs.iter().any(is_log) && !self.is_left_out(file, false)
+        let is_it = |one: &PathBuf| file.as_os_str().as_encoded_bytes().starts_with(one.as_os_str().as_encoded_bytes());
+        self.patterns.means(&path) && !self.written.iter().any(is_it) && !self.is_left_out(file, false)
     }
 
     fn is_left_out(&mut self, path: &Path, is_folder: bool) -> bool {
@@ -232,7 +239,7 @@ impl Files {
         // The rules of the nearest folder win.
         for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.top)) {
             let rules = self.ignored.entry(folder.to_owned()).or_insert_with(|| rules_of(folder));
-            match rules.as_ref().map(|rules| rules.matched(path, is_folder)) {
+            match rules.as_ref().map(|rules| rules.matched_path_or_any_parents(path, is_folder)) {
                 Some(found) if found.is_ignore() => return true,
                 Some(found) if found.is_whitelist() => return false,
                 _ => {}
@@ -244,7 +251,7 @@ impl Files {
 
 /// A mistake in it leaves the rest of it valid, as for git.
 fn rules_of(folder: &Path) -> Option<Gitignore> {
-    let file = folder.join(".gitignore");
+    let file = folder.join(RULES);
     file.is_file().then(|| Gitignore::new(file).0).filter(|rules| !rules.is_empty())
 }
 

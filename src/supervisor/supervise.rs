@@ -142,7 +142,7 @@ impl Supervisor {
 
     fn watch_files(&mut self) {
         let os = self.driver.os();
-        self.changes.follow(self.driver.stack(), &os.project.root, os.inbox());
+        self.changes.follow(self.driver.stack(), &os.project.root, &[&self.folders.state, &self.folders.runtime], os.inbox());
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
