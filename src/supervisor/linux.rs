@@ -14,7 +14,7 @@ use super::set::{self, Household, Traits};
 use super::{identity, prepare, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit};
 use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -206,8 +206,8 @@ impl Os for LinuxOs {
         clock::both()
     }
 
-    fn find_running(&mut self) -> Vec<Running> {
-        scan::main_processes(&self.project).unwrap_or_default()
+    fn survey(&mut self) -> Survey {
+        scan::survey(&self.project).unwrap_or_default()
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
@@ -333,7 +333,10 @@ impl Os for LinuxOs {
     }
 
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        // What an earlier devstack left behind has become anybody's child.
+        let is_known = self.runs.contains_key(&id);
         let run = self.track(id, service, None);
+        run.traits.stranger |= !is_known;
         if run.main().is_none() {
             run.cut_short();
         }
