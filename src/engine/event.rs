@@ -1,4 +1,4 @@
-use super::Cause;
+use super::{Cause, Said};
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     pub boot: BootTime,
+    /// How much of that the machine has slept: nothing was late for as long as nobody could run.
+    pub asleep: Duration,
     pub wall: Timestamp,
 }
 
@@ -62,6 +64,10 @@ pub enum Report {
     },
     Ready,
     Probed(Probed),
+    /// What a process of the run said of it, by sd_notify(3).
+    Notified(Vec<Said>),
+    /// The run goes on under another supervisor, to which what its processes say still comes.
+    StillHeard,
     /// A limit was crossed.
     Exceeded(Reason),
     /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn at(millis: u64) -> Now {
-    Now { boot: BootTime::from_nanos(millis * 1_000_000), wall: jiff::Timestamp::UNIX_EPOCH }
+    Now { boot: BootTime::from_nanos(millis * 1_000_000), asleep: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH }
 }
 
 fn name() -> ServiceName {
@@ -132,7 +132,7 @@ fn every_state() -> Vec<Stack> {
         for event in events(slot.state.run().unwrap_or(RUN)) {
             let mut next = stack.clone();
             let later = next.next_deadline().unwrap_or_default().max(at(age * 1000).boot);
-            next.step(event, Now { boot: later, wall: jiff::Timestamp::UNIX_EPOCH }, &mut Vec::new());
+            next.step(event, Now { boot: later, asleep: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH }, &mut Vec::new());
             open.push_back((next, age + 1));
         }
         open.push_back((recovered(&stack), age + 1));

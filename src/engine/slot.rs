@@ -1,8 +1,9 @@
 mod down;
+mod notified;
 mod reports;
 mod up;
 
-use super::{Act, Action, History, Notice, Now, Probed, StartMode, State, Wanted};
+use super::{Act, Action, Heard, History, Notice, Now, Probed, StartMode, State, Wanted};
 use crate::model::{BootTime, LastExit, ProcId, Reason, RunId, Service};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Slot {
     unsure: bool,
     #[serde(skip)]
     pub health: Health,
+    /// What the present run said of itself.
+    #[serde(default)]
+    pub heard: Heard,
 }
 
 /// The main process of a run.
@@ -97,6 +101,7 @@ impl Slot {
             removed: false,
             unsure: false,
             health: Health::default(),
+            heard: Heard::default(),
         }
     }
 

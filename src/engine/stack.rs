@@ -118,10 +118,11 @@ impl Stack {
                 if self.slots.get(&name).and_then(|slot| slot.state.run()) != Some(run) {
                     return;
                 }
-                let keeps_ledger = matches!(report, Report::Probed(_));
-                let changed = self.changed;
+                let heard = |stack: &Self| stack.slots.get(&name).map(|slot| slot.heard.kept());
+                let (changed, kept) = (self.changed, heard(self));
+                let may_keep_ledger = matches!(report, Report::Probed(_) | Report::Notified(_) | Report::StillHeard);
                 self.with_slot(&name, now, actions, |slot, turn| slot.on_report(run, report, turn));
-                if keeps_ledger && actions.is_empty() {
+                if may_keep_ledger && actions.is_empty() && kept == heard(self) {
                     self.changed = changed;
                     return;
                 }

@@ -1,4 +1,4 @@
-use crate::engine::{Act, Action, Event, Stack};
+use crate::engine::{Act, Action, Event, Report, Stack};
 use crate::model::{Service, ServiceName};
 use crate::sys::Os;
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +49,13 @@ impl<O: Os> Driver<O> {
         let running = self.os.find_running();
         self.stack.recover(&running, services, self.os.now(), &mut actions);
         self.perform(VecDeque::new(), actions);
+    }
+
+    /// For each run that another supervisor left: what its processes say still comes.
+    pub fn still_heard(&self) -> Vec<Event> {
+        let heard =
+            |(name, slot): (&ServiceName, &crate::engine::Slot)| Some(Event::Report(name.clone(), slot.state.run()?, Report::StillHeard));
+        self.stack.slots().iter().filter_map(heard).collect()
     }
 
     /// Handles what happened, and everything that follows from it at once.

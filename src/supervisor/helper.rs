@@ -78,7 +78,7 @@ impl Helpers {
             output: output.as_fd(),
             inherit: &[program.as_fd()],
             mark: None,
-            own_pid: None,
+            own_pid: &[],
             group: None,
             detach: false,
         });
@@ -102,7 +102,7 @@ impl Helpers {
             output: output.as_fd(),
             inherit: &[],
             mark: run.map(|run| self.environment.mark(run)),
-            own_pid: None,
+            own_pid: &[],
             group: None,
             detach: false,
         })

@@ -1,6 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
 mod facts;
+mod speakers;
 mod sweep;
 
 use super::clear::{self, Clearing};
@@ -14,7 +15,7 @@ use super::{identity, prepare, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Origin, Process, Report, Running, Spawned, Stack};
-use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
@@ -169,7 +170,8 @@ impl LinuxOs {
     fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
         let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
         let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
-        let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        let mut launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        self.environment.let_speak(service, &mut launch.env);
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
@@ -181,7 +183,7 @@ impl LinuxOs {
             output: log.file.as_fd(),
             inherit: &[],
             mark: Some(self.environment.mark(id)),
-            own_pid: Some(MAIN_PID),
+            own_pid: Environment::own_pid(service),
             group: group.as_ref(),
             detach: false,
         });

@@ -11,6 +11,7 @@ pub mod identity;
 mod launch;
 mod linux;
 mod message;
+mod notify;
 mod prepare;
 mod probe;
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         log_file: spec.log_file.strip_prefix(&project.root).unwrap_or(&spec.log_file).display().to_string(),
         strays: usage.map_or(0, |usage| count(usage.strays.len())),
         detail: detail(stack, name, slot, now),
+        status_text: slot.heard.status_text.clone().filter(|_| process.is_some()),
         external: spec.external,
         tree: Vec::new(),
     }
@@ -61,8 +62,10 @@ fn limits(spec: &Service) -> Limits {
 
 fn health(slot: &Slot, now: Now) -> HealthView {
     let last = slot.health.last.as_ref();
+    let silent = format!("heartbeat_timeout_{}s", slot.heard.beat_age(now).unwrap_or_default().as_secs());
     let (status, reason) = match (&slot.state, last) {
         (State::Present, _) => ("healthy", "healthy"),
+        (State::Running { .. }, _) if slot.heard.is_silent => ("hung", silent.as_str()),
         (State::Running { .. }, Some(probed)) if probed.passed => ("healthy", probed.reason.as_str()),
         (State::Running { .. }, Some(probed)) if slot.is_unhealthy() => ("unhealthy", probed.reason.as_str()),
         // A single failure is not yet a verdict; what it said is shown all the same.
@@ -83,6 +86,7 @@ fn health(slot: &Slot, now: Now) -> HealthView {
         status: status.to_owned(),
         reason: reason.to_owned(),
         checked_at: if slot.process.is_some() { Some(seen.map_or(now.wall, |probed| probed.at)) } else { None },
+        heartbeat_age_seconds: slot.heard.beat_age(now).filter(|_| slot.process.is_some()).map(|age| tenth(age.as_secs_f64())),
         latency_ms: seen.map(|probed| (probed.latency.as_secs_f64() * 10_000.0).round() / 10.0),
     }
 }

@@ -24,6 +24,7 @@ mod layers;
 mod leftovers;
 mod logs;
 mod lost_ledger;
+mod notify;
 mod on_terminal;
 mod own_folders;
 mod restart;

@@ -1,6 +1,6 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Notice, Now, Probed, Report, Running, State, Wanted};
+use super::super::{Act, Cause, Heard, Notice, Now, Probed, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
 
@@ -22,6 +22,8 @@ impl Slot {
             (Report::NotSpawned { cause, permanent }, State::Spawning { .. }) => self.on_not_spawned(run, cause, permanent, turn),
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
             (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
+            (Report::Notified(said), _) => self.on_notified(run, said, turn),
+            (Report::StillHeard, State::Running { .. }) => self.heard.expect(turn.now, self.spec.heartbeat_timeout),
             (Report::Exceeded(reason), State::Starting { .. } | State::Running { .. }) => {
                 self.begin_stop(run, reason, self.spec.stop_timeout, turn);
             }
@@ -44,8 +46,7 @@ impl Slot {
     pub(super) fn on_probed(&mut self, run: RunId, probed: Probed, turn: &mut Turn) {
         self.health.failures_in_a_row = if probed.passed { 0 } else { self.health.failures_in_a_row.saturating_add(1) };
         self.health.last = Some(probed);
-        let may_restart = self.spec.restart != crate::model::RestartPolicy::Never && self.pending_stop.is_none();
-        if may_restart && self.is_unhealthy() {
+        if self.may_be_restarted() && self.is_unhealthy() {
             self.begin_stop(run, Reason::Unhealthy, self.spec.stop_timeout, turn);
         }
     }
@@ -65,6 +66,7 @@ impl Slot {
     pub(in crate::engine) fn deadline(&self) -> Option<BootTime> {
         match self.state {
             State::Running { .. } if self.pending_stop.is_some() => None,
+            State::Running { .. } => [self.state.deadline(), self.heard.due()].into_iter().flatten().min(),
             _ => self.state.deadline(),
         }
     }
@@ -83,7 +85,10 @@ impl Slot {
                 self.announce(turn, Notice::Late { run, main: process.main, seconds, log_offset: process.log_offset });
                 self.act(turn, Act::Watch { run });
             }
-            State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
+            State::Running { run, recycle_at } => match recycle_at.filter(|at| *at <= now) {
+                Some(_) => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
+                None => self.on_silence(run, turn),
+            },
             State::Stopping { run, why, .. } => self.begin_kill(run, why, turn),
             State::Killing { run, .. } | State::Draining { run, .. } => {
                 let main = self.process.iter().map(|process| (process.main.pid, "it did not end".to_owned()));
@@ -117,6 +122,7 @@ impl Slot {
             log_offset: 0,
             ready_at: Some(started_at),
         });
+        self.heard = Heard::default();
         if going_down {
             let kill_at = now.boot.after(self.spec.stop_timeout);
             self.state = State::Stopping { run, why: Reason::Requested, kill_at };
@@ -129,6 +135,7 @@ impl Slot {
     /// Devstack died and is back. What ran is adopted; what was half done is undone and done again.
     pub(in crate::engine) fn on_recovered(&mut self, turn: &mut Turn) {
         self.unsure = true;
+        self.heard.forget_silence();
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
             let (process, ready) = (process.clone(), process.ready_at.is_some());
