@@ -1,3 +1,4 @@
+use super::health::Activity;
 use super::{Cause, Said};
 use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName};
 use jiff::Timestamp;
@@ -68,6 +69,8 @@ pub enum Report {
     Notified(Vec<Said>),
     /// The run goes on under another supervisor, to which what its processes say still comes.
     StillHeard,
+    /// A hung worker was asked for its stack and had its time to write it down.
+    StackAsked,
     /// A limit was crossed.
     Exceeded(Reason),
     /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.
@@ -100,8 +103,12 @@ pub struct Running {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     pub passed: bool,
+    /// No answer came within the time it was given.
+    pub timed_out: bool,
     /// The seed's word: `healthy`, or what the endpoint said or did instead.
     pub reason: String,
     pub latency: Duration,
     pub at: Timestamp,
+    /// What the run did while it did not answer well, if somebody looked.
+    pub activity: Option<Activity>,
 }

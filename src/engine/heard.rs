@@ -17,6 +17,8 @@ pub struct Heard {
     /// It has said that it is about to end by itself.
     pub stopping: bool,
     pub status_text: Option<String>,
+    /// It has named another main process, and that was told.
+    pub(super) main_was_refused: bool,
     /// What its start and its stop have been extended by so far.
     extended: Duration,
     #[serde(skip)]

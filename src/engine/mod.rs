@@ -7,6 +7,7 @@
 mod action;
 mod event;
 mod graph;
+pub mod health;
 mod heard;
 mod ledger;
 mod limits;

@@ -61,7 +61,14 @@ const RUN: RunId = RunId { epoch: 1, seq: 1 };
 
 fn reports() -> Vec<Report> {
     let cause = || Cause::new(CauseKind::NotSpawned, "no", None);
-    let probed = |passed| Probed { passed, reason: "so".to_owned(), latency: Duration::ZERO, at: jiff::Timestamp::UNIX_EPOCH };
+    let probed = |passed| Probed {
+        passed,
+        timed_out: false,
+        reason: "so".to_owned(),
+        latency: Duration::ZERO,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        activity: None,
+    };
     vec![
         Report::SetUp(Ok(())),
         Report::SetUp(Err(cause())),

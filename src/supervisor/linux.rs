@@ -11,7 +11,7 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{identity, prepare, ready, watch};
+use super::{identity, prepare, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Origin, Process, Report, Running, Spawned, Stack};
@@ -328,6 +328,13 @@ impl Os for LinuxOs {
         failpoint::reach(Failpoint::Signalled);
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        let inbox = self.inbox.clone();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let task = tokio::task::spawn_local(stack::ask(service.clone(), id, run.main(), inbox));
+        run.keep(task.abort_handle());
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         let run = self.track(id, service, None);
         if run.main().is_none() {
@@ -341,7 +348,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox.clone()));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox.clone()));
             run.keep(task.abort_handle());
         }
         if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {

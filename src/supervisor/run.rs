@@ -1,3 +1,4 @@
+use super::activity::Look;
 use super::set::Traits;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Report, Swept};
@@ -23,11 +24,24 @@ pub struct Run {
     tasks: Vec<AbortHandle>,
     /// For the share of a core: CPU seconds of the tree, and when they were read.
     pub sampled: Option<(f64, crate::model::BootTime)>,
+    /// The last look that found that processor time had been used.
+    pub quiet_since: Option<Look>,
 }
 
 impl Run {
     pub fn new(service: Arc<Service>, traits: Traits) -> Self {
-        Self { service, traits, pidfd: None, held: None, log_offset: 0, sweep: None, swept: Vec::new(), tasks: Vec::new(), sampled: None }
+        Self {
+            service,
+            traits,
+            pidfd: None,
+            held: None,
+            log_offset: 0,
+            sweep: None,
+            swept: Vec::new(),
+            tasks: Vec::new(),
+            sampled: None,
+            quiet_since: None,
+        }
     }
 
     pub fn main(&self) -> Option<ProcId> {

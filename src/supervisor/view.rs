@@ -1,8 +1,10 @@
 //! What status shows: the stack's states with what was measured beside them.
 
+use super::activity::Look;
 use super::run::Run;
 use super::set::{self, Household};
 use crate::control::{HealthView, LastExitView, Limits, ProcessView, ServiceView};
+use crate::engine::health::Activity;
 use crate::engine::{Now, Slot, Stack, State};
 use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
 use crate::sys::procfs::{self, Stat};
@@ -22,7 +24,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         name: name.clone(),
         state: slot.state.word(),
         ready: slot.state.is_ready(),
-        health: health(slot, now),
+        health: health(slot, usage.and_then(|usage| usage.activity.as_ref()), now),
         pid: process.map(|process| process.main.pid),
         run_id: slot.state.run().filter(|_| process.is_some()),
         started_at: process.map(|process| process.started_at),
@@ -60,24 +62,20 @@ fn limits(spec: &Service) -> Limits {
     }
 }
 
-fn health(slot: &Slot, now: Now) -> HealthView {
+fn health(slot: &Slot, activity: Option<&Activity>, now: Now) -> HealthView {
     let last = slot.health.last.as_ref();
-    let silent = format!("heartbeat_timeout_{}s", slot.heard.beat_age(now).unwrap_or_default().as_secs());
-    let (status, reason) = match (&slot.state, last) {
-        (State::Present, _) => ("healthy", "healthy"),
-        (State::Running { .. }, _) if slot.heard.is_silent => ("hung", silent.as_str()),
-        (State::Running { .. }, Some(probed)) if probed.passed => ("healthy", probed.reason.as_str()),
-        (State::Running { .. }, Some(probed)) if slot.is_unhealthy() => ("unhealthy", probed.reason.as_str()),
-        // A single failure is not yet a verdict; what it said is shown all the same.
-        (State::Running { .. }, Some(probed)) => ("slow", probed.reason.as_str()),
-        (State::Running { .. }, None) => ("healthy", "healthy"),
-        (State::Starting { late_at: None, .. }, _) => ("unhealthy", "not_ready_in_time"),
-        (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting, _) => {
+    let (word, why) = slot.wellbeing(activity, now);
+    let (status, reason) = match &slot.state {
+        State::Present => ("healthy", "healthy"),
+        State::Running { .. } if slot.heard.stopping => ("stopping", "it_says_so"),
+        State::Running { .. } => (word.word(), why.as_str()),
+        State::Starting { late_at: None, .. } => ("unhealthy", "not_ready_in_time"),
+        State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting => {
             ("starting", "not_ready")
         }
-        (State::Stopping { .. } | State::Killing { .. }, _) => ("stopping", "shutdown_requested"),
-        (State::Stopped, _) => ("stopped", "not_running"),
-        (State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => {
+        State::Stopping { .. } | State::Killing { .. } => ("stopping", "shutdown_requested"),
+        State::Stopped => ("stopped", "not_running"),
+        State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } => {
             ("dead", "not_running")
         }
     };
@@ -128,6 +126,8 @@ pub struct Usage {
     pub strays: Vec<Stat>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    /// Since processor time was last used; `None` for who sees it for the first time.
+    pub activity: Option<Activity>,
 }
 
 /// Looks at the processes of a run; the share of a core is the mean since the last look, at first since its start.
@@ -137,7 +137,16 @@ pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Us
     run.traits.record(tree.iter().chain(&strays));
     let (usage, seconds) = usage(main, tree, strays, run.sampled, now)?;
     run.sampled = Some((seconds, now));
-    Some(usage)
+    Some(Usage { activity: activity(run, &usage.tree, now), ..usage })
+}
+
+fn activity(run: &mut Run, tree: &[Stat], now: BootTime) -> Option<Activity> {
+    let look = Look::of(tree, now)?;
+    let activity = run.quiet_since.as_ref().map(|before| look.since(before));
+    if activity.is_none_or(|activity| !activity.cpu.is_zero()) {
+        run.quiet_since = Some(look);
+    }
+    activity
 }
 
 /// As [`measure`], by somebody who knows nothing but the main process.
@@ -155,7 +164,7 @@ fn usage(main: ProcId, tree: Vec<Stat>, strays: Vec<Stat>, before: Option<(f64, 
     let elapsed = now.since(since).as_secs_f64();
     let cpu_percent = if elapsed > 0.0 { ((seconds - used) / elapsed * 100.0).max(0.0) } else { 0.0 };
     let memory_bytes = all().map(Stat::rss_bytes).sum();
-    Some((Usage { tree, strays, memory_bytes, cpu_percent }, seconds))
+    Some((Usage { tree, strays, memory_bytes, cpu_percent, activity: None }, seconds))
 }
 
 /// Children that ended are counted by whoever waited for them.

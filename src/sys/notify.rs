@@ -58,9 +58,10 @@ pub fn receive<'b>(socket: &impl AsFd, buffer: &'b mut [u8; LONGEST_MESSAGE]) ->
             Err(_) => return None,
         }
     };
-    let sender = passed.drain().find_map(|message| match message {
+    // To the last one: what a drain leaves behind, rustix reads from an address that need not be aligned.
+    let sender = passed.drain().fold(None, |sender, message| match message {
         RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials.pid.as_raw_nonzero().get()),
-        _ => None,
+        _ => sender,
     });
     let length = if received.flags.contains(ReturnFlags::TRUNC) { 0 } else { received.bytes };
     Some((sender, &buffer[..length]))

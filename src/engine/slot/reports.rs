@@ -1,6 +1,6 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Heard, Notice, Now, Probed, Report, Running, State, Wanted};
+use super::super::{Act, Cause, Heard, Notice, Now, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
 
@@ -23,6 +23,7 @@ impl Slot {
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
             (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
             (Report::Notified(said), _) => self.on_notified(run, said, turn),
+            (Report::StackAsked, State::Stopping { .. }) => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
             (Report::StillHeard, State::Running { .. }) => self.heard.expect(turn.now, self.spec.heartbeat_timeout),
             (Report::Exceeded(reason), State::Starting { .. } | State::Running { .. }) => {
                 self.begin_stop(run, reason, self.spec.stop_timeout, turn);
@@ -41,14 +42,6 @@ impl Slot {
         }
         self.announce(turn, Notice::Refused(cause.clone()));
         self.finish(run, Exit::NotSpawned(cause.message), None, turn);
-    }
-
-    pub(super) fn on_probed(&mut self, run: RunId, probed: Probed, turn: &mut Turn) {
-        self.health.failures_in_a_row = if probed.passed { 0 } else { self.health.failures_in_a_row.saturating_add(1) };
-        self.health.last = Some(probed);
-        if self.may_be_restarted() && self.is_unhealthy() {
-            self.begin_stop(run, Reason::Unhealthy, self.spec.stop_timeout, turn);
-        }
     }
 
     pub(super) fn on_survivors(&mut self, run: RunId, survivors: Vec<(i32, String)>, turn: &mut Turn) {

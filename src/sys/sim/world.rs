@@ -203,7 +203,8 @@ impl World {
         let age = self.now.since(run.released.unwrap_or_default());
         let passed = run.behaviour.unwell_after.is_none_or(|wait| age < wait);
         let reason = if passed { "healthy" } else { "503" }.to_owned();
-        let probed = crate::engine::Probed { passed, reason, latency: Duration::ZERO, at: self.time().wall };
+        let probed =
+            crate::engine::Probed { passed, timed_out: false, reason, latency: Duration::ZERO, at: self.time().wall, activity: None };
         self.tell(service, id, Duration::ZERO, Report::Probed(probed));
         self.plan_probe(service, id, interval);
     }
