@@ -36,7 +36,7 @@ fn service() -> Service {
         ports: Vec::new(),
         health: Some(HealthCheck { probe, interval: second, timeout: second, failures: 3, start_period: Duration::ZERO }),
         ready: Ready { when: ReadyWhen::Notify, timeout: 30 * second },
-        heartbeat_timeout: None,
+        heartbeat_timeout: Some(90 * second),
         max_runtime: Some(3600 * second),
         max_runtime_jitter: 0.05,
         memory_limit: None,
@@ -80,6 +80,12 @@ fn reports() -> Vec<Report> {
         Report::Ready,
         Report::Probed(probed(true)),
         Report::Probed(probed(false)),
+        Report::Notified(vec![Said::Beat]),
+        Report::Notified(vec![Said::Failing]),
+        Report::Notified(vec![Said::Stopping]),
+        Report::Notified(vec![Said::Ready, Said::Status("so".to_owned()), Said::Extend(Duration::MAX), Said::Main(Some(1))]),
+        Report::StillHeard,
+        Report::StackAsked,
         Report::Exceeded(Reason::MemoryLimit),
         Report::Ended(Exit::Code(0)),
         Report::Ended(Exit::Signal(Signal::KILL)),
@@ -230,6 +236,7 @@ fn the_ledger_brings_back_every_state() {
             // What the probes said, and that devstack was restarted, is not for the next one to know.
             let mut known = slot.clone();
             known.health = Health::default();
+            known.heard.forget_silence();
             assert_eq!(format!("{:?}", back.stack.slot(name)), format!("{:?}", Some(known)).replace("unsure: true", "unsure: false"));
         }
         assert_eq!(Ledger::new(origin(), back.stack).to_json().expect("JSON"), bytes);
