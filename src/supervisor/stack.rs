@@ -6,10 +6,11 @@
 
 use super::message::Inbox;
 use super::run::report;
+use super::set;
 use crate::engine::Report;
 use crate::model::{ProcId, RunId, Service, Signal};
 use crate::sys::pidfd::PidFd;
-use crate::sys::procfs::Reader;
+use crate::sys::procfs::{Reader, Stat};
 use crate::sys::readiness::Readiness;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -23,11 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Of what was written meanwhile, no more than this is looked at.
 const LONGEST: u64 = 1 << 18;
 
+const ASKING: [Signal; 2] = [Signal::USR1, Signal::ABRT];
+
+/// The main process, or behind a wrapper that knows neither signal the first one that does.
+fn who_can_answer(main: ProcId) -> Option<ProcId> {
+    let mut reader = Reader::default();
+    let mut handles = |id: ProcId| ASKING.iter().any(|signal| reader.handles(id.pid, *signal).unwrap_or(false));
+    set::tree(main.pid).iter().map(Stat::id).find(|id| handles(*id))
+}
+
 /// Asks, and reports once there is nothing more to wait for.
 pub async fn ask(service: Arc<Service>, run: RunId, main: Option<ProcId>, inbox: Inbox) {
-    if let Some(main) = main {
-        for signal in [Signal::USR1, Signal::ABRT] {
-            if ask_by(main, signal, &service.log_file).await {
+    if let Some(worker) = main.and_then(who_can_answer) {
+        for signal in ASKING {
+            if ask_by(worker, signal, &service.log_file).await {
                 break;
             }
         }
@@ -36,9 +46,9 @@ pub async fn ask(service: Arc<Service>, run: RunId, main: Option<ProcId>, inbox:
 }
 
 /// Whether that made it write its stack, or end.
-async fn ask_by(main: ProcId, signal: Signal, log: &Path) -> bool {
-    let Ok(Some(process)) = PidFd::open(main) else { return true };
-    if !Reader::default().handles(main.pid, signal).unwrap_or(false) {
+async fn ask_by(worker: ProcId, signal: Signal, log: &Path) -> bool {
+    let Ok(Some(process)) = PidFd::open(worker) else { return true };
+    if !Reader::default().handles(worker.pid, signal).unwrap_or(false) {
         return false;
     }
     let before = log.metadata().map_or(0, |meta| meta.len());

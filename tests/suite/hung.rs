@@ -70,6 +70,18 @@ take_it_twice(threading.Lock())
 }
 
 #[test]
+fn behind_a_shell_the_worker_itself_is_asked_where_it_was() {
+    let stack = TestStack::new(&format!(
+        "[services.web]\ncommand = ['sh', '-c', 'python3 program.py; exit 3']\nready = {{ notify = true, timeout = '20s' }}\nrestart_delay = '10ms'
+env = {{ PYTHONFAULTHANDLER = '1' }}\n{BEATING}"
+    ));
+    stack.write("program.py", &format!("{LIBRARY}def rest():\n    say('READY=1\\nWATCHDOG=1')\n    time.sleep(600)\nrest()\n"));
+    stack.run("start").ends_with(0);
+    assert_eq!(replaced(&stack)["reason"], "heartbeat_timeout");
+    assert!(stack.log("web").contains("in rest"), "{}", stack.log("web"));
+}
+
+#[test]
 fn a_worker_that_holds_the_interpreter_in_c_is_replaced_and_its_log_says_where_it_was() {
     let hold = "
 def hold_the_interpreter():
