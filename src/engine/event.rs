@@ -1,6 +1,6 @@
 use super::health::Activity;
-use super::{Cause, Said};
-use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName};
+use super::{Cause, Finding, Said};
+use crate::model::{BootTime, Exit, Pid, ProcId, RunId, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub enum Report {
     StillHeard,
     /// A hung worker was asked for its stack and had its time to write it down.
     StackAsked,
-    /// A limit was crossed.
-    Exceeded(Reason),
+    /// What it uses was measured against a limit.
+    Limit(Finding),
     /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.
     Ended(Exit),
     /// No process of the run is left but the unreaped main one.

@@ -1,6 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
 mod facts;
+mod limits;
 mod speakers;
 mod sweep;
 
@@ -14,7 +15,7 @@ use super::set::{self, Household, Traits};
 use super::{identity, prepare, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Origin, Process, Report, Running, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
 use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -175,6 +176,9 @@ impl LinuxOs {
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
+        if let (Some(group), Some(limit)) = (&group, service.memory_limit) {
+            group.limit_memory(hard_memory_limit(limit));
+        }
         let held = spawn::held(&spawn::Launch {
             program: &launch.program,
             argv: &launch.argv,
@@ -277,6 +281,7 @@ impl Os for LinuxOs {
         if let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox) {
             run.keep(task);
         }
+        self.watch_limits(id);
     }
 
     fn adopt(&mut self, id: RunId, service: &Arc<Service>, recorded: &Process, is_ready: bool) {
@@ -298,6 +303,7 @@ impl Os for LinuxOs {
             && let Ok(pidfd) = Readiness::of(&process)
         {
             self.watch_end(id, Rc::new(pidfd));
+            self.watch_limits(id);
             if !is_ready
                 && let Some(run) = self.runs.get_mut(&id)
                 && let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox)
@@ -348,11 +354,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox.clone()));
-            run.keep(task.abort_handle());
-        }
-        if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {
-            let task = tokio::task::spawn_local(watch::limits(service.name.clone(), id, main, monitor, inbox));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox));
             run.keep(task.abort_handle());
         }
     }

@@ -1,7 +1,7 @@
 use super::activity::Look;
 use super::set::Traits;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Report, Swept};
+use crate::engine::{Monitor, Report, Swept};
 use crate::model::{ProcId, RunId, Service, ServiceName};
 use crate::sys::readiness::Readiness;
 use crate::sys::spawn::Held;
@@ -21,6 +21,8 @@ pub struct Run {
     pub sweep: Option<Killing>,
     /// What the sweep has ended so far that the main process no longer held.
     pub swept: Vec<Swept>,
+    /// Of a service that has limits.
+    pub monitor: Option<Monitor>,
     tasks: Vec<AbortHandle>,
     /// For the share of a core: CPU seconds of the tree, and when they were read.
     pub sampled: Option<(f64, crate::model::BootTime)>,
@@ -38,6 +40,7 @@ impl Run {
             log_offset: 0,
             sweep: None,
             swept: Vec::new(),
+            monitor: None,
             tasks: Vec::new(),
             sampled: None,
             quiet_since: None,

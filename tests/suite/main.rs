@@ -23,6 +23,7 @@ mod hung;
 mod identity;
 mod layers;
 mod leftovers;
+mod limits;
 mod logs;
 mod lost_ledger;
 mod notify;

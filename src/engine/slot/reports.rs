@@ -1,8 +1,9 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Heard, Notice, Now, Report, Running, State, Wanted};
+use super::super::{Act, Cause, Finding, Heard, Notice, Now, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
+use std::collections::BTreeSet;
 
 impl Slot {
     pub(in crate::engine) fn on_report(&mut self, run: RunId, report: Report, turn: &mut Turn) {
@@ -25,9 +26,7 @@ impl Slot {
             (Report::Notified(said), _) => self.on_notified(run, said, turn),
             (Report::StackAsked, State::Stopping { .. }) => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
             (Report::StillHeard, State::Running { .. }) => self.heard.expect(turn.now, self.spec.heartbeat_timeout),
-            (Report::Exceeded(reason), State::Starting { .. } | State::Running { .. }) => {
-                self.begin_stop(run, reason, self.spec.stop_timeout, turn);
-            }
+            (Report::Limit(finding), _) => self.on_limit(run, finding, turn),
             (Report::Ended(exit), _) => self.on_ended(run, exit, turn),
             (Report::SetEmpty, _) => self.on_set_empty(run, turn),
             (Report::Survivors(survivors), _) => self.on_survivors(run, survivors, turn),
@@ -44,6 +43,23 @@ impl Slot {
         self.finish(run, Exit::NotSpawned(cause.message), None, turn);
     }
 
+    pub(super) fn on_limit(&mut self, run: RunId, finding: Finding, turn: &mut Turn) {
+        match (finding, &self.state) {
+            (Finding::Near(measured), State::Starting { .. } | State::Running { .. }) => {
+                self.announce(turn, Notice::NearLimit { run, measured });
+            }
+            (Finding::Exceeded(measured), State::Starting { .. } | State::Running { .. }) => {
+                self.announce(turn, Notice::OverLimit { run, measured });
+                self.begin_stop(run, measured.reason(), self.spec.stop_timeout, turn);
+            }
+            (Finding::Overrun(measured), &State::Stopping { run, why, .. }) => {
+                self.announce(turn, Notice::OverLimit { run, measured });
+                self.begin_kill(run, why, turn);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn on_survivors(&mut self, run: RunId, survivors: Vec<(i32, String)>, turn: &mut Turn) {
         let (exit, why) = match &self.state {
             State::Killing { why, .. } => (None, Some(*why)),
@@ -56,19 +72,37 @@ impl Slot {
     }
 
     /// When the state ends by itself. A stop that waits for dependants is not overtaken by a planned one.
-    pub(in crate::engine) fn deadline(&self) -> Option<BootTime> {
+    pub(in crate::engine) fn deadline(&self, held_back: bool) -> Option<BootTime> {
         match self.state {
             State::Running { .. } if self.pending_stop.is_some() => None,
-            State::Running { .. } => [self.state.deadline(), self.heard.due()].into_iter().flatten().min(),
+            State::Running { recycle_at, .. } => [recycle_at.filter(|_| !held_back), self.heard.due()].into_iter().flatten().min(),
             _ => self.state.deadline(),
         }
     }
 
-    pub(in crate::engine) fn is_due(&self, now: BootTime) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
+    /// Between two runs by plan: not ready again after max runtime ended the last one.
+    pub fn is_being_recycled(&self) -> bool {
+        match self.state {
+            State::Stopping { why, .. } | State::Killing { why, .. } => why == Reason::MaxRuntime,
+            State::Draining { why, .. } => why == Some(Reason::MaxRuntime),
+            // Neither a start that takes too long nor one that somebody asked for.
+            State::Clearing { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => {
+                self.history.restarts > 0 && self.last_exit.as_ref().is_some_and(|last| last.reason == Reason::MaxRuntime)
+            }
+            _ => false,
+        }
     }
 
-    pub(in crate::engine) fn on_deadline(&mut self, turn: &mut Turn) {
+    /// Its run may only end by plan once another service of its group is back.
+    pub(in crate::engine) fn is_held_back_by(&self, recycled: &BTreeSet<String>) -> bool {
+        matches!(self.state, State::Running { .. }) && self.spec.groups.iter().any(|group| recycled.contains(group))
+    }
+
+    pub(in crate::engine) fn is_due(&self, now: BootTime, held_back: bool) -> bool {
+        self.deadline(held_back).is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(in crate::engine) fn on_deadline(&mut self, held_back: bool, turn: &mut Turn) {
         let now = turn.now.boot;
         match self.state.clone() {
             State::Starting { run, .. } => {
@@ -78,7 +112,7 @@ impl Slot {
                 self.announce(turn, Notice::Late { run, main: process.main, seconds, log_offset: process.log_offset });
                 self.act(turn, Act::Watch { run });
             }
-            State::Running { run, recycle_at } => match recycle_at.filter(|at| *at <= now) {
+            State::Running { run, recycle_at } => match recycle_at.filter(|at| !held_back && *at <= now) {
                 Some(_) => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
                 None => self.on_silence(run, turn),
             },

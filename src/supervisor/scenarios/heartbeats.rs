@@ -158,3 +158,20 @@ fn words_of_a_worker_save_no_ledger_but_the_first_heartbeat_does() {
     says(&mut rig, &[Said::Beat, Said::Status("still".to_owned())]);
     assert!(rig.os().saved.is_none());
 }
+
+#[test]
+fn silence_is_judged_also_while_a_planned_restart_has_to_wait_for_another_of_its_group() {
+    let mut app = crate::supervisor::rig::service("app");
+    (app.heartbeat_timeout, app.groups) = (Some(seconds(60)), ["workers".to_owned()].into_iter().collect());
+    let mut other = crate::supervisor::rig::service("other");
+    (other.max_runtime, other.groups, other.ready.timeout) = (Some(seconds(10)), app.groups.clone(), seconds(1000));
+    let mut rig = Rig::new([app, other]);
+    let never_ready = crate::sys::sim::Behaviour { ready_after: None, ..Default::default() };
+    rig.os().spawns.insert(name("other"), [crate::sys::sim::Behaviour::default(), never_ready].into());
+    rig.start(&["app", "other"]);
+    rig.pass(seconds(1));
+    says(&mut rig, &[Said::Beat]);
+    rig.pass(seconds(70));
+    assert_eq!((rig.word("other"), reasons(&rig)), ("starting", vec![Reason::HeartbeatTimeout]));
+    sound(&rig);
+}

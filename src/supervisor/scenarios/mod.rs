@@ -1,6 +1,7 @@
 //! Small stories of one or two services, told on the simulated machine.
 
 mod heartbeats;
+mod limits;
 mod order;
 mod recovery;
 mod restarts;
