@@ -100,6 +100,13 @@ impl LinuxOs {
         as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
     }
 
+    /// As [`Self::collect_orphans`], if one ended while the keeper was asked something.
+    pub fn collect_missed(&mut self) {
+        while self.keeper.as_ref().is_some_and(|(_, link)| link.missed_nudge()) {
+            self.collect_orphans();
+        }
+    }
+
     /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
     pub fn collect_orphans(&mut self) {
         if let Some((_, link)) = &self.keeper
@@ -285,6 +292,8 @@ impl Os for LinuxOs {
         let Some(stat) = identity::recognise(recorded, &run.traits) else {
             // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
             run.traits.main = None;
+            // What it left was adopted by whoever was there when all of devstack was dead.
+            run.traits.stranger = true;
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
         run.log_offset = recorded.log_offset;
@@ -350,6 +359,8 @@ impl Os for LinuxOs {
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        // What was of a living run then is in the way of the next one now.
+        self.in_the_way = None;
         failpoint::reach(Failpoint::BeforeReap);
         if let Some(group) = &run.traits.group {
             group.remove();
