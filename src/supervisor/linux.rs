@@ -268,6 +268,8 @@ impl Os for LinuxOs {
         let Some(stat) = identity::recognise(recorded, &run.traits) else {
             // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
             run.traits.main = None;
+            // What it left was adopted by whoever was there when all of devstack was dead.
+            run.traits.stranger = true;
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
         run.log_offset = recorded.log_offset;
@@ -340,6 +342,8 @@ impl Os for LinuxOs {
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        // What was of a living run then is in the way of the next one now.
+        self.in_the_way = None;
         failpoint::reach(Failpoint::BeforeReap);
         if let Some(group) = &run.traits.group {
             group.remove();

@@ -14,6 +14,13 @@ impl LinuxOs {
         as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
     }
 
+    /// As [`Self::collect_orphans`], if one ended while the keeper was asked something.
+    pub fn collect_missed(&mut self) {
+        while self.keeper.as_ref().is_some_and(|(_, link)| link.missed_nudge()) {
+            self.collect_orphans();
+        }
+    }
+
     /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
     pub fn collect_orphans(&mut self) {
         if let Some((_, link)) = &self.keeper
