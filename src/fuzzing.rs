@@ -10,10 +10,10 @@ use crate::cli::logs::lines::{LONGEST, Lines};
 use crate::cli::logs::tail;
 use crate::config::{self, Location, Trust};
 use crate::control::protocol::{Hello, Reply, Request};
-use crate::engine::{Ledger, Now};
+use crate::engine::{Ledger, Now, Survey, parse_notification};
 use crate::model::{BootTime, is_obeyed_by_terminals, quantity};
 use crate::sys::procfs::net::Listener;
-use crate::sys::procfs::{Stat, text};
+use crate::sys::procfs::{Stat, status, text};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,12 +21,13 @@ use std::sync::OnceLock;
 pub type Target = fn(&[u8]);
 
 /// By the names of their folders in `fuzz/corpus` and `fuzz/crashers`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("config", config),
     ("env_file", env_file),
     ("quantity", quantities),
     ("request", request),
     ("reply", reply),
+    ("notification", notification),
     ("procfs", procfs),
     ("argv", arguments),
     ("log", log),
@@ -106,6 +107,12 @@ pub fn reply(bytes: &[u8]) {
     reads_back::<Reply>(bytes);
 }
 
+/// What a worker says over its notify socket, of which only what is known counts.
+pub fn notification(bytes: &[u8]) {
+    let said = parse_notification(bytes);
+    assert_eq!(format!("{said:?}"), format!("{:?}", parse_notification(bytes)));
+}
+
 /// No name or environment that a process chooses makes it somebody else, and nothing is read that was not written.
 pub fn procfs(bytes: &[u8]) {
     if let Some(stat) = Stat::parse(bytes) {
@@ -118,7 +125,9 @@ pub fn procfs(bytes: &[u8]) {
     let words = text::words(bytes);
     assert!(words.iter().map(|word| word.len() + 1).sum::<usize>() <= bytes.len() + 1);
     let _ = text::mark(bytes);
-    let _ = text::uid_and_sighup(bytes);
+    for name in [&b"Uid:"[..], b"SigIgn:", b"SigCgt:"] {
+        assert!(status::field(bytes, name).is_none_or(|word| !word.is_empty() && !word.contains(char::is_whitespace)));
+    }
     let [run, root] = text::values(bytes, [b"DEVSTACK_RUN", b"DEVSTACK_ROOT"]);
     for value in [run, root].iter().flatten() {
         assert!(!value.contains(&0) && (value.is_empty() || bytes.windows(value.len()).any(|part| part == &value[..])));
@@ -189,7 +198,7 @@ pub fn ledger(bytes: &[u8]) {
     let services = again.stack.slots().iter().map(|(name, slot)| (name.clone(), slot.spec.clone())).collect();
     let now = Now { boot: BootTime::from_nanos(1 << 40), wall: Timestamp::UNIX_EPOCH };
     let mut actions = Vec::new();
-    again.stack.recover(&[], &services, now, &mut actions);
+    again.stack.recover(&Survey::default(), &services, now, &mut actions);
     again.stack.step(crate::engine::Event::Tick, now, &mut actions);
 }
 

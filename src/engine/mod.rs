@@ -7,8 +7,11 @@
 mod action;
 mod event;
 mod graph;
+pub mod health;
+mod heard;
 mod ledger;
 mod limits;
+mod notify;
 mod restart;
 mod slot;
 mod stack;
@@ -20,8 +23,10 @@ mod properties;
 
 pub use action::{Act, Action, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
+pub use heard::Heard;
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};
+pub use notify::{Said, parse as parse_notification};
 pub use restart::History;
 pub use slot::{Health, Process, Slot};
 pub use stack::Stack;

@@ -2,6 +2,7 @@
 
 mod facts;
 mod limits;
+mod speakers;
 mod sweep;
 
 use super::clear::{self, Clearing};
@@ -11,11 +12,11 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{identity, prepare, ready, watch};
+use super::{identity, prepare, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
-use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
@@ -170,7 +171,8 @@ impl LinuxOs {
     fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
         let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
         let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
-        let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        let mut launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        self.environment.let_speak(service, &mut launch.env);
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
@@ -185,7 +187,7 @@ impl LinuxOs {
             output: log.file.as_fd(),
             inherit: &[],
             mark: Some(self.environment.mark(id)),
-            own_pid: Some(MAIN_PID),
+            own_pid: Environment::own_pid(service),
             group: group.as_ref(),
             detach: false,
         });
@@ -332,6 +334,13 @@ impl Os for LinuxOs {
         failpoint::reach(Failpoint::Signalled);
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        let inbox = self.inbox.clone();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let task = tokio::task::spawn_local(stack::ask(service.clone(), id, run.main(), inbox));
+        run.keep(task.abort_handle());
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         let run = self.track(id, service, None);
         if run.main().is_none() {
@@ -345,7 +354,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox));
             run.keep(task.abort_handle());
         }
     }

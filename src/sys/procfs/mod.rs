@@ -6,6 +6,7 @@
 pub(crate) mod net;
 mod stat;
 pub(crate) mod text;
+pub(crate) mod status;
 
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
@@ -91,15 +92,6 @@ impl Reader {
     /// When the process is gone, or its environment is not for us to read.
     pub fn environ<const N: usize>(&mut self, pid: Pid, names: [&[u8]; N]) -> io::Result<[Option<Vec<u8>>; N]> {
         Ok(text::values(self.read(pid, "environ")?, names))
-    }
-
-    /// Real user id, and whether SIGHUP is ignored.
-    ///
-    /// # Errors
-    /// When the process is gone.
-    pub fn status(&mut self, pid: Pid) -> io::Result<(u32, bool)> {
-        let said = text::uid_and_sighup(self.read(pid, "status")?);
-        said.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status"))
     }
 
     fn read(&mut self, pid: Pid, name: &str) -> io::Result<&[u8]> {

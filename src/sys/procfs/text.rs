@@ -32,15 +32,3 @@ pub fn mark(limits: &[u8]) -> Option<Mark> {
     let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
     Mark::from_limit(std::str::from_utf8(word).ok()?.parse().ok()?)
 }
-
-/// Real user id, and whether SIGHUP is ignored, in `status`.
-pub fn uid_and_sighup(status: &[u8]) -> Option<(u32, bool)> {
-    // A newline in the name is escaped by the kernel here, so a line cannot be forged.
-    let field = |name: &[u8]| {
-        let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-        let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
-        std::str::from_utf8(word).ok()
-    };
-    let ignored = field(b"SigIgn:").and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
-    Some((field(b"Uid:")?.parse().ok()?, ignored & 1 == 1))
-}
