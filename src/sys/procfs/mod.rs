@@ -5,8 +5,8 @@
 
 pub(crate) mod net;
 mod stat;
-pub(crate) mod text;
 pub(crate) mod status;
+pub(crate) mod text;
 
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
