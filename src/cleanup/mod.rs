@@ -3,7 +3,7 @@
 //! Decides everything that may be signalled; performs nothing and asks no clock. Invariant: text in a command line alone never
 //! leads to a signal.
 
-mod argv;
+pub(crate) mod argv;
 mod decision;
 mod evidence;
 pub mod killing;
