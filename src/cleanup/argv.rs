@@ -177,7 +177,8 @@ impl Pattern<'_> {
             !interpreter && !word.starts_with(b"-") && word.len() >= 4
         });
         let Some((_, telling)) = tellable.max_by_key(|(_, word)| word.len()) else { return false };
-        argv.iter().any(|word| holds_word(word, telling))
+        // `-mapps.worker` is one word.
+        argv.iter().any(|word| holds_word(word, telling) || (word.starts_with(b"-") && word.ends_with(telling)))
     }
 }
 
