@@ -23,7 +23,7 @@ fn stack(context: &Context) -> Stack {
     };
     let (services, now) = (&context.project.services, clock::both());
     stack.configure(services, now, &mut Vec::new());
-    stack.take_in(&scan::main_processes(&context.project).unwrap_or_default(), services, now);
+    stack.take_in(&scan::survey(&context.project).unwrap_or_default(), services, now);
     stack
 }
 

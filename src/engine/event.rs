@@ -99,6 +99,20 @@ pub struct Running {
     pub started_at: BootTime,
 }
 
+/// What is left of a run whose main process is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remains {
+    pub service: ServiceName,
+    pub run: RunId,
+}
+
+/// What there is of a project's runs, by what processes carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    pub running: Vec<Running>,
+    pub remains: Vec<Remains>,
+}
+
 /// One answer of a health probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {

@@ -22,7 +22,7 @@ mod trend;
 mod properties;
 
 pub use action::{Act, Action, Notice, Swept};
-pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
+pub use event::{Command, Event, Now, Probed, Remains, Report, Running, Spawned, StartMode, Survey};
 pub use heard::Heard;
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};

@@ -120,7 +120,7 @@ fn kind(state: &State) -> std::mem::Discriminant<State> {
 fn recovered(stack: &Stack) -> Stack {
     let (mut next, mut actions) = (stack.clone(), Vec::new());
     let services = stack.slots().iter().map(|(name, slot)| (name.clone(), slot.latest().clone())).collect();
-    next.recover(&[], &services, at(0), &mut actions);
+    next.recover(&Survey::default(), &services, at(0), &mut actions);
     assert!(!actions.iter().any(|action| matches!(action.act, Act::Spawn { .. })), "what is in the way is not known yet: {actions:?}");
     next
 }

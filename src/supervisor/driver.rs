@@ -46,8 +46,8 @@ impl<O: Os> Driver<O> {
     /// Takes over a configuration, and what an earlier devstack has left running.
     pub fn recover(&mut self, services: &BTreeMap<ServiceName, Arc<Service>>) {
         let mut actions = Vec::new();
-        let running = self.os.find_running();
-        self.stack.recover(&running, services, self.os.now(), &mut actions);
+        let survey = self.os.survey();
+        self.stack.recover(&survey, services, self.os.now(), &mut actions);
         self.perform(VecDeque::new(), actions);
     }
 

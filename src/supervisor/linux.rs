@@ -1,5 +1,6 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+mod ends;
 mod facts;
 mod limits;
 mod speakers;
@@ -15,7 +16,7 @@ use super::set::{self, Household, Traits};
 use super::{identity, prepare, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit};
 use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -92,31 +93,6 @@ impl LinuxOs {
 
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
         self.keeper.as_ref()
-    }
-
-    /// How a main process ended; the process stays uncollected.
-    pub fn exit_of(&self, run: RunId) -> Exit {
-        let Some(run) = self.runs.get(&run) else { return Exit::Unobserved };
-        let as_child = run.pidfd.as_ref().and_then(|pidfd| keeper::peek_child(pidfd.as_fd()));
-        let of_keeper = || run.main().and_then(|main| self.keeper.as_ref()?.1.peek(main.pid));
-        as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
-    }
-
-    /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
-    pub fn collect_orphans(&mut self) {
-        if let Some((_, link)) = &self.keeper
-            && !link.take_nudge()
-        {
-            self.keeper = None;
-        }
-        self.household = None;
-        for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
-            if keeper::reap_child(orphan.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(orphan.pid);
-            }
-        }
     }
 
     /// Nothing runs any more, and nothing will.
@@ -208,8 +184,8 @@ impl Os for LinuxOs {
         clock::both()
     }
 
-    fn find_running(&mut self) -> Vec<Running> {
-        scan::main_processes(&self.project).unwrap_or_default()
+    fn survey(&mut self) -> Survey {
+        scan::survey(&self.project).unwrap_or_default()
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
@@ -292,6 +268,8 @@ impl Os for LinuxOs {
         let Some(stat) = identity::recognise(recorded, &run.traits) else {
             // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
             run.traits.main = None;
+            // What it left was adopted by whoever was there when all of devstack was dead.
+            run.traits.stranger = true;
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
         run.log_offset = recorded.log_offset;
@@ -342,7 +320,10 @@ impl Os for LinuxOs {
     }
 
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        // What an earlier devstack left behind has become anybody's child.
+        let is_known = self.runs.contains_key(&id);
         let run = self.track(id, service, None);
+        run.traits.stranger |= !is_known;
         if run.main().is_none() {
             run.cut_short();
         }
@@ -361,6 +342,8 @@ impl Os for LinuxOs {
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        // What was of a living run then is in the way of the next one now.
+        self.in_the_way = None;
         failpoint::reach(Failpoint::BeforeReap);
         if let Some(group) = &run.traits.group {
             group.remove();

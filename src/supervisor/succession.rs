@@ -88,7 +88,7 @@ fn go_on(inherited: &Inherited, link: OwnedFd) -> io::Result<u8> {
     failpoint::reach(Failpoint::GoingOn);
     // Its keeper made the line.
     let (keeper_pid, _) = socket::peer(&link)?;
-    let link = KeeperLink::inherited(link);
+    let link = KeeperLink::from(link);
     let tell_keeper = |link: &KeeperLink| {
         failpoint::reach(Failpoint::Succeeding);
         if let Err(error) = Program::own().and_then(|program| link.succeed(&program)) {

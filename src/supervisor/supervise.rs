@@ -165,6 +165,7 @@ impl Supervisor {
             }
             self.receive(batch);
             self.pass_on();
+            self.driver.os_mut().collect_missed();
             if self.upgrade.is_asked() {
                 self.upgrade(inherited).await;
             }

@@ -1,4 +1,4 @@
-use crate::engine::{Event, Notice, Now, Process, Report, Running, Stack};
+use crate::engine::{Event, Notice, Now, Process, Report, Stack, Survey};
 use crate::model::{BootTime, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use std::sync::Arc;
 pub trait Os {
     fn now(&self) -> Now;
 
-    /// The main processes of this project that run, whether or not any ledger knows them.
-    fn find_running(&mut self) -> Vec<Running>;
+    /// What there is of this project's runs, whether or not any ledger knows them.
+    fn survey(&mut self) -> Survey;
 
     /// Begins the set-up of a service, or the check of an external one; ends in `Report::SetUp`.
     fn set_up(&mut self, run: RunId, service: &Arc<Service>);

@@ -2,7 +2,7 @@
 
 use super::super::{Act, Cause, Finding, Heard, Notice, Now, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
-use crate::model::{BootTime, Exit, Reason, RunId};
+use crate::model::{BootTime, Exit, KillMode, Reason, RunId};
 use std::collections::BTreeSet;
 
 impl Slot {
@@ -156,6 +156,14 @@ impl Slot {
         } else {
             self.wanted = Wanted::Up;
             self.state = State::Running { run, recycle_at: self.recycle_at(run, started_at) };
+        }
+    }
+
+    /// As [`Slot::take_in`], of a run whose main process ended while nobody looked. What is asked to leave its children alone does so.
+    pub(in crate::engine) fn take_in_remains(&mut self, run: RunId, now: Now) {
+        if self.state.run().is_none() && self.spec.kill_mode != KillMode::Process {
+            let give_up_at = now.boot.after(KILL_PATIENCE);
+            self.state = State::Draining { run, exit: Exit::Unobserved, why: None, was_ready: false, give_up_at };
         }
     }
 

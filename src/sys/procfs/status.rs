@@ -5,7 +5,7 @@ use crate::model::{Pid, Signal};
 use std::io;
 
 /// A newline in the name is escaped by the kernel here, so a line cannot be forged.
-fn field<'t>(text: &'t [u8], name: &[u8]) -> Option<&'t str> {
+pub(crate) fn field<'t>(text: &'t [u8], name: &[u8]) -> Option<&'t str> {
     let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
     std::str::from_utf8(line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?).ok()
 }

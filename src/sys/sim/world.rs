@@ -1,5 +1,5 @@
 use super::Behaviour;
-use crate::engine::{Event, Finding, Now, Report, Running};
+use crate::engine::{Event, Finding, Now, Remains, Report, Running, Survey};
 use crate::model::{BootTime, Exit, Measured, Pid, ProcId, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,13 +214,17 @@ impl World {
     }
 
     /// What runs says whose it is.
-    pub fn find_running(&self) -> Vec<Running> {
-        let mains = self.processes.iter().filter(|process| process.role == Role::Main && !process.left_alone);
-        let running = |process: &Process| {
+    pub fn survey(&self) -> Survey {
+        let carriers = self.processes.iter().filter(|process| process.role != Role::Errand && !process.left_alone);
+        let (mains, others): (Vec<_>, Vec<_>) = carriers.partition(|process| process.role == Role::Main);
+        let running = |process: &&Process| {
             let started_at = self.runs.get(&process.run)?.released?;
             Some(Running { service: process.service.clone(), run: process.run, main: process.id, started_at })
         };
-        mains.filter_map(running).collect()
+        let running: Vec<Running> = mains.iter().filter_map(running).collect();
+        let remains = others.iter().filter(|process| running.iter().all(|one| one.run != process.run));
+        let remains = remains.map(|process| Remains { service: process.service.clone(), run: process.run });
+        Survey { remains: remains.collect(), running }
     }
 
     /// With everything that carries its marks.
