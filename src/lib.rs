@@ -5,6 +5,9 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod model;
 pub mod supervisor;
 pub mod sys;

@@ -97,9 +97,12 @@ fn program(argv: &[Vec<u8>]) -> Option<Program<'_>> {
     None
 }
 
+const POOL_CODE: &[u8] = b"from multiprocessing.";
+
 /// Cheap, and true of every part of a pool and every Python program under its own name.
 pub fn could_be_python(argv: &[Vec<u8>]) -> bool {
-    let pool_code = |word: &Vec<u8>| word.starts_with(b"from multiprocessing.");
+    // Also behind the option itself, in one word.
+    let pool_code = |word: &Vec<u8>| word.windows(POOL_CODE.len()).any(|part| part == POOL_CODE);
     argv.first().is_some_and(|name| is_python_name(file_name(name))) || argv.iter().any(pool_code)
 }
 
@@ -174,7 +177,8 @@ impl Pattern<'_> {
             !interpreter && !word.starts_with(b"-") && word.len() >= 4
         });
         let Some((_, telling)) = tellable.max_by_key(|(_, word)| word.len()) else { return false };
-        argv.iter().any(|word| holds_word(word, telling))
+        // `-mapps.worker` is one word.
+        argv.iter().any(|word| holds_word(word, telling) || (word.starts_with(b"-") && word.ends_with(telling)))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Decides everything that may be signalled; performs nothing and asks no clock. Invariant: text in a command line alone never
 //! leads to a signal.
 
-mod argv;
+pub(crate) mod argv;
 mod decision;
 mod evidence;
 pub mod killing;
@@ -15,7 +15,7 @@ pub(crate) mod testing;
 
 pub use decision::{Action, Choice, Decision, Kind, Role};
 pub use evidence::{Evidence, Interest};
-pub use plan::{for_start, plan};
+pub use plan::{for_start, is_forgotten, plan};
 
 use crate::model::{FileId, Observed, Pid, ProcId, RunId, ServiceName};
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use super::argv::PoolPart;
 use super::evidence::{Evidence, Proof, Witness, part_of};
 use super::table::{Table, is_devstack};
 use super::{Action, Choice, Decision, Kind, LedgerFacts, Me, Role};
-use crate::model::{Observed, Project, ServiceName};
+use crate::model::{KillMode, Observed, Project, ServiceName};
 use std::collections::HashSet;
 
 /// Parents before children, trees by age.
@@ -23,10 +23,17 @@ pub fn plan(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me:
 
 /// What stands in the way of starting services: stale copies and orphans to end, and copies on a terminal to refuse beside.
 pub fn for_start(processes: &[Observed], project: &Project, ledger: &LedgerFacts, me: &Me) -> Vec<Decision> {
-    let choice = Choice { services: Some(project.services.keys().cloned().collect()), ..Choice::default() };
-    let mut decisions = plan(processes, project, ledger, me, &choice);
-    decisions.retain(|decision| matches!(decision.kind, Kind::Orphan | Kind::Stale | Kind::Manual));
+    let mut decisions = plan(processes, project, ledger, me, &Choice::default());
+    let of_service = |one: &Decision| one.service.as_ref().is_some_and(|service| project.services.contains_key(service));
+    decisions.retain(|one| matches!(one.kind, Kind::Orphan | Kind::Stale | Kind::Manual) && of_service(one) || is_forgotten(one, project));
     decisions
+}
+
+/// Of a run that no ledger knows any more, and of which only its mark is left: whose it was cannot be told, but that it is over.
+/// Where a service leaves its children alone, it may be one of those.
+pub fn is_forgotten(decision: &Decision, project: &Project) -> bool {
+    let over = matches!(decision.kind, Kind::Orphan | Kind::Stale) && decision.service.is_none();
+    over && decision.evidence.contains(&Evidence::Mark) && project.services.values().all(|service| service.kill_mode != KillMode::Process)
 }
 
 struct Planner<'a> {

@@ -2,7 +2,7 @@
 
 use super::{Error, exit_code, output, style};
 use crate::config::{self, Location, Problems, Trust};
-use crate::model::{Hooks, Project, ReadyWhen, Service};
+use crate::model::{Hooks, Project, Service};
 
 /// Validate the configuration.
 #[derive(Debug, clap::Args)]
@@ -55,12 +55,10 @@ fn env_files(project: &Project) -> Result<(), Error> {
 fn not_acted_on(project: &Project) -> Vec<String> {
     let of_service = |service: &Service| {
         let keys = [
-            (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
             (service.health_port.is_some(), "health_port"),
             (service.external && !service.watch.is_empty(), "watch"),
             // Nothing of it is run that a hook could belong to.
             (service.external && service.hooks != Hooks::default(), "hooks"),
-            (service.ready.when == ReadyWhen::Notify, "ready.notify"),
         ];
         keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()
     };

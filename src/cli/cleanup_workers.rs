@@ -11,7 +11,7 @@ pub use report::Report;
 
 use super::client::Client;
 use super::{Error, context::Context, exit_code, offline, style};
-use crate::cleanup::{Action, Choice, Decision, Evidence, Kind};
+use crate::cleanup::{self, Action, Choice, Decision, Evidence, Kind};
 use crate::model::{ServiceName, quantity};
 use crate::sys::cgroup::Groups;
 use console::Term;
@@ -100,9 +100,10 @@ pub fn end_unknown(services: &[ServiceName], context: &Context) -> Result<(), Er
     let cannot = |error: std::io::Error| Error::failed(format!("cannot read the process table: {error}"));
     let choice = Choice { services: Some(services.iter().cloned().collect()), ..Choice::default() };
     let (project, ledger) = (&context.project, &offline::ledger_facts(context, None));
-    let mut seen = look(project, ledger, &choice).map_err(cannot)?;
+    let mut seen = look(project, ledger, &Choice::default()).map_err(cannot)?;
     let sure = [Evidence::Cgroup, Evidence::Cookie, Evidence::LogFile, Evidence::Mark];
-    seen.retain(|one| one.evidence.iter().any(|word| sure.contains(word)));
+    let of_service = |one: &Decision| one.service.as_ref().is_some_and(|service| services.contains(service));
+    seen.retain(|one| of_service(one) && one.evidence.iter().any(|word| sure.contains(word)) || cleanup::is_forgotten(one, project));
     if !seen.iter().any(|one| one.action_planned == Action::WouldTerminate) {
         return Ok(());
     }

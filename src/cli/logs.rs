@@ -2,12 +2,12 @@
 //!
 //! One service into a pipe or a file is copied byte for byte. Everything else is cut into lines, and on a terminal made harmless.
 
-mod escape;
+pub(crate) mod escape;
 mod follow;
-mod lines;
+pub(crate) mod lines;
 mod merge;
 mod printer;
-mod tail;
+pub(crate) mod tail;
 
 pub use escape::shown;
 pub use follow::Follower;

@@ -10,7 +10,7 @@ mod context;
 mod error;
 mod exit_code;
 mod foreground;
-mod logs;
+pub(crate) mod logs;
 mod offline;
 mod output;
 mod progress;

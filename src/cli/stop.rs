@@ -55,8 +55,10 @@ fn find(context: &Context, services: &[ServiceName]) -> Result<Option<Client>, E
     match Client::connect(context)? {
         Some(client) => Ok(Some(client)),
         // Workers of a devstack that was killed are stopped by a new one, which then leaves if it was asked to.
-        None if offline::something_runs(context) => Client::launch(context).map(Some),
-        None => cleanup_workers::end_unknown(services, context).map(|()| None),
+        None => {
+            cleanup_workers::end_unknown(services, context)?;
+            offline::something_runs(context).then(|| Client::launch(context)).transpose()
+        }
     }
 }
 

@@ -85,13 +85,21 @@ fn read_env_file(file: &EnvFile, trust: Trust) -> Result<Vec<(String, String)>, 
     }
     let missing = "the service cannot start without it; a name that ends in \"?\" in env_file may be missing";
     let text = source::read(&file.path, trust).map_err(|problem| problem.or_hint(missing))?;
+    variables(&text, &file.path)
+}
+
+/// What the text of an env file sets, in its order.
+///
+/// # Errors
+/// When a line is none. No words of the file are repeated: they may be a secret.
+pub(crate) fn variables(text: &str, path: &Path) -> Result<Vec<(String, String)>, Problem> {
     let mut variables = Vec::new();
     for line in dotenvy::from_read_iter(text.as_bytes()) {
-        let (key, value) = line.map_err(|error| bad_line(&file.path, &text, &error))?;
+        let (key, value) = line.map_err(|error| bad_line(path, text, &error))?;
         if value.contains('\0') || key.is_empty() || key.contains(['=', '\0']) {
             // Not even the name is repeated: in a damaged file it may be a piece of a secret.
             let words = "a line holds a NUL, or a name that no environment variable can have";
-            return Err(Problem::new(words).place(shown(&file.path)).hint("names are letters, digits and `_`"));
+            return Err(Problem::new(words).place(shown(path)).hint("names are letters, digits and `_`"));
         }
         variables.push((key, value));
     }

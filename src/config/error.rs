@@ -64,7 +64,7 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn spans(&self) -> impl Iterator<Item = &Span> {
         self.marks.iter().map(|mark| &mark.span)
     }
@@ -151,7 +151,7 @@ impl Problems {
         told.join("\n\n") + "\n"
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn all_inside_the_files(&self) -> bool {
         self.found.iter().flat_map(Problem::spans).all(|span| self.sources.holds(span))
     }

@@ -10,7 +10,7 @@
 //! `resolve` with `service`, `paths` and `references` (meaning).
 
 mod discover;
-mod environment;
+pub(crate) mod environment;
 mod error;
 mod json;
 mod paths;

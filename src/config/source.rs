@@ -61,7 +61,7 @@ impl Sources {
         self.files.first().map(|file| file.shown.as_str())
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn holds(&self, span: &Span) -> bool {
         self.files.iter().any(|file| span.start >= file.start && span.end <= file.start + file.text.len())
     }

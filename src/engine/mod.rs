@@ -7,8 +7,11 @@
 mod action;
 mod event;
 mod graph;
+pub mod health;
+mod heard;
 mod ledger;
 mod limits;
+mod notify;
 mod restart;
 mod rewrites;
 mod slot;
@@ -20,9 +23,11 @@ mod trend;
 mod properties;
 
 pub use action::{Act, Action, Hook, Notice, Swept};
-pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
+pub use event::{Command, Event, Now, Probed, Remains, Report, Running, Spawned, StartMode, Survey};
+pub use heard::Heard;
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};
+pub use notify::{Said, parse as parse_notification};
 pub use restart::History;
 pub use slot::{Health, Process, Slot};
 pub use stack::Stack;

@@ -1,5 +1,5 @@
 use super::slot::Turn;
-use super::{Act, Action, Command, Event, Notice, Now, Report, Running, Slot, StartMode, State, Wanted, graph};
+use super::{Act, Action, Command, Event, Notice, Now, Report, Slot, StartMode, State, Survey, Wanted, graph};
 use crate::model::{BootTime, RunId, Service, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl Stack {
     /// The moment at which a `Tick` is due.
     pub fn next_deadline(&self) -> Option<BootTime> {
         let recycled = graph::recycled_groups(&self.slots);
-        self.slots.values().filter(|slot| !slot.is_held_back_by(&recycled)).filter_map(Slot::deadline).min()
+        self.slots.values().filter_map(|slot| slot.deadline(slot.is_held_back_by(&recycled))).min()
     }
 
     /// Takes over a configuration. What runs keeps its own until it is started again; what is no longer named is stopped.
@@ -75,10 +75,14 @@ impl Stack {
 
     /// What runs is the truth, and a ledger may be lost, damaged or older than that: whoever runs and is not in it is taken in,
     /// as long as the configuration knows the service.
-    pub fn take_in(&mut self, running: &[Running], services: &BTreeMap<ServiceName, Arc<Service>>, now: Now) {
-        for one in running.iter().filter(|one| one.run.epoch == self.next_run.epoch) {
-            self.next_run.seq = self.next_run.seq.max(one.run.seq + 1);
-        }
+    ///
+    /// What is left of a run that no ledger knows is an end that nobody saw: it is swept, and what follows is for the restart policy.
+    pub fn take_in(&mut self, survey: &Survey, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now) {
+        let Survey { running, remains } = survey;
+        let given = self.next_run;
+        let seen = running.iter().map(|one| one.run).chain(remains.iter().map(|one| one.run));
+        // No number is given twice, whatever a full disk kept out of the ledger.
+        self.next_run.seq = seen.filter(|run| run.epoch == given.epoch).map(|run| run.seq + 1).fold(given.seq, u64::max);
         for (name, spec) in services.iter().filter(|(_, spec)| !spec.external) {
             let of_it = || running.iter().filter(|one| one.service == *name);
             let known = self.slots.get(name).and_then(|slot| slot.process.as_ref()).map(|process| process.main);
@@ -89,14 +93,19 @@ impl Stack {
                 self.changed = true;
                 self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone())).take_in(one, now);
             }
+            let left = remains.iter().filter(|one| one.service == *name && (one.run.epoch != given.epoch || one.run >= given));
+            if let Some(newest) = left.map(|one| one.run).max() {
+                self.changed = true;
+                self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone())).take_in_remains(newest, now);
+            }
         }
     }
 
     /// Devstack itself was restarted: takes care of everything that runs or that the ledger says we own. One step with the
     /// configuration, so that nothing starts from a ledger that knows no environment, and nothing that starts now is taken for
     /// something older.
-    pub fn recover(&mut self, running: &[Running], services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
-        self.take_in(running, services, now);
+    pub fn recover(&mut self, survey: &Survey, services: &BTreeMap<ServiceName, Arc<Service>>, now: Now, actions: &mut Vec<Action>) {
+        self.take_in(survey, services, now);
         let mut turn = Turn { now, actions, next_run: &mut self.next_run };
         for slot in self.slots.values_mut() {
             slot.on_recovered(&mut turn);
@@ -119,10 +128,11 @@ impl Stack {
                 if self.slots.get(&name).and_then(|slot| slot.state.run()) != Some(run) {
                     return;
                 }
-                let keeps_ledger = matches!(report, Report::Probed(_));
-                let changed = self.changed;
+                let heard = |stack: &Self| stack.slots.get(&name).map(|slot| slot.heard.kept());
+                let (changed, kept) = (self.changed, heard(self));
+                let may_keep_ledger = matches!(report, Report::Probed(_) | Report::Notified(_) | Report::StillHeard);
                 self.with_slot(&name, now, actions, |slot, turn| slot.on_report(run, report, turn));
-                if keeps_ledger && actions.is_empty() {
+                if may_keep_ledger && actions.is_empty() && kept == heard(self) {
                     self.changed = changed;
                     return;
                 }
@@ -133,12 +143,13 @@ impl Stack {
             Event::Tick => {
                 // What one deadline sets free may be due at once.
                 while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {
-                    let due = self.slots.iter().filter(|(_, slot)| slot.is_due(now.boot)).map(|(name, _)| name.clone());
+                    let due = self.slots.iter().filter(|(_, slot)| slot.is_due(now.boot, false)).map(|(name, _)| name.clone());
                     for name in due.collect::<Vec<_>>() {
                         let recycled = graph::recycled_groups(&self.slots);
                         self.with_slot(&name, now, actions, |slot, turn| {
-                            if !slot.is_held_back_by(&recycled) {
-                                slot.on_deadline(turn);
+                            let held_back = slot.is_held_back_by(&recycled);
+                            if slot.is_due(now.boot, held_back) {
+                                slot.on_deadline(held_back, turn);
                             }
                         });
                     }

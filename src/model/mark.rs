@@ -7,6 +7,8 @@ pub const COOKIE: &str = "DEVSTACK_RUN";
 pub const ROOT: &str = "DEVSTACK_ROOT";
 /// The variable with the pid of the run's main process: who carries it and has that very pid is the main process.
 pub const MAIN_PID: &str = "DEVSTACK_PID";
+/// As [`MAIN_PID`], for sd_watchdog_enabled(3): heartbeats are the main process's business.
+pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// How the run ended that a `post_stop` hook comes after.
 pub const EXIT_REASON: &str = "DEVSTACK_EXIT_REASON";

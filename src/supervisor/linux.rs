@@ -1,8 +1,10 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
+mod ends;
 mod errands;
 mod facts;
 mod limits;
+mod speakers;
 mod sweep;
 
 use super::clear::{self, Clearing};
@@ -12,13 +14,11 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
-use super::{identity, ready, watch};
+use super::{identity, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{
-    Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit,
-};
-use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::engine::{Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
@@ -100,31 +100,6 @@ impl LinuxOs {
         self.keeper.as_ref()
     }
 
-    /// How a main process ended; the process stays uncollected.
-    pub fn exit_of(&self, run: RunId) -> Exit {
-        let Some(run) = self.runs.get(&run) else { return Exit::Unobserved };
-        let as_child = run.pidfd.as_ref().and_then(|pidfd| keeper::peek_child(pidfd.as_fd()));
-        let of_keeper = || run.main().and_then(|main| self.keeper.as_ref()?.1.peek(main.pid));
-        as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
-    }
-
-    /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
-    pub fn collect_orphans(&mut self) {
-        if let Some((_, link)) = &self.keeper
-            && !link.take_nudge()
-        {
-            self.keeper = None;
-        }
-        self.household = None;
-        for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
-            if keeper::reap_child(orphan.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(orphan.pid);
-            }
-        }
-    }
-
     /// Nothing runs any more, and nothing will.
     pub fn leave(&self) {
         self.groups.iter().for_each(Groups::remove);
@@ -177,7 +152,8 @@ impl LinuxOs {
     fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
         let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
         let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
-        let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        let mut launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        self.environment.let_speak(service, &mut launch.env);
         let log = worker_log::open(&self.project.root, &service.log_file)
             .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
@@ -192,7 +168,7 @@ impl LinuxOs {
             output: log.file.as_fd(),
             inherit: &[],
             mark: Some(self.environment.mark(id)),
-            own_pid: Some(MAIN_PID),
+            own_pid: Environment::own_pid(service),
             group: group.as_ref(),
             detach: false,
         });
@@ -213,8 +189,8 @@ impl Os for LinuxOs {
         clock::both()
     }
 
-    fn find_running(&mut self) -> Vec<Running> {
-        scan::main_processes(&self.project).unwrap_or_default()
+    fn survey(&mut self) -> Survey {
+        scan::survey(&self.project).unwrap_or_default()
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
@@ -284,6 +260,8 @@ impl Os for LinuxOs {
         let Some(stat) = identity::recognise(recorded, &run.traits) else {
             // The number may be another child's by now: nobody may be asked about it, and it must not be collected.
             run.traits.main = None;
+            // What it left was adopted by whoever was there when all of devstack was dead.
+            run.traits.stranger = true;
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
         run.log_offset = recorded.log_offset;
@@ -326,9 +304,19 @@ impl Os for LinuxOs {
         failpoint::reach(Failpoint::Signalled);
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        let inbox = self.inbox.clone();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let task = tokio::task::spawn_local(stack::ask(service.clone(), id, run.main(), inbox));
+        run.keep(task.abort_handle());
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
+        // What an earlier devstack left behind has become anybody's child.
+        let is_known = self.runs.contains_key(&id);
         self.cut_short(id, service);
         let run = self.track(id, service, None);
+        run.traits.stranger |= !is_known;
         run.sweep = Some(Killing::new(None, give_up_at));
         self.advance_sweep(id);
     }
@@ -337,13 +325,15 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox));
             run.keep(task.abort_handle());
         }
     }
 
     fn reap(&mut self, id: RunId) {
         let Some(run) = self.runs.remove(&id) else { return };
+        // What was of a living run then is in the way of the next one now.
+        self.in_the_way = None;
         failpoint::reach(Failpoint::BeforeReap);
         if let Some(group) = &run.traits.group {
             group.remove();

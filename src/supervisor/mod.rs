@@ -3,16 +3,19 @@
 //! One supervisor a project, single-threaded, owner of the [`Driver`]; everything else is a task that sends it messages. Must
 //! not decide what should happen next: that is the engine's. Guards that nothing here waits while the stack is borrowed.
 
+mod activity;
 mod changes;
 mod clear;
 mod driver;
 mod environment;
 mod helper;
+mod http;
 mod hook;
 pub mod identity;
 mod launch;
 mod linux;
 mod message;
+mod notify;
 mod prepare;
 mod probe;
 #[cfg(test)]
@@ -26,6 +29,7 @@ mod run;
 mod scenarios;
 mod serve;
 mod set;
+mod stack;
 mod store;
 mod succession;
 mod supervise;

@@ -5,6 +5,7 @@ use super::environment::Environment;
 use super::helper::Helpers;
 use super::linux::LinuxOs;
 use super::message::Message;
+use super::notify::Notifications;
 use super::requests::Requests;
 use super::serve::Places;
 use super::succession::{Inherited, become_keeper};
@@ -71,6 +72,7 @@ struct Supervisor {
     places: Places,
     messages: mpsc::Receiver<Message>,
     changes: Changes,
+    notifications: Notifications,
     timer: Timer,
     folders: Folders,
     /// Says that this project has a supervisor, even to somebody who finds no file of it.
@@ -98,12 +100,17 @@ impl Supervisor {
         failpoint::reach(Failpoint::LedgerLoaded);
         let (project, broken) = project(&inherited.location, &stack)?;
         let (inbox, messages) = mpsc::channel(INBOX);
-        let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
+        let environment = Rc::new(Environment::new(&project, crate::sys::notify::address(&inherited.notify)?, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), folders.clone(), origin, environment, inbox.clone(), Some((keeper_pid, link)));
+        let notifications = Notifications::new(&inherited.notify)?;
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
+        // The socket is older than this supervisor then: whoever could be heard can still be.
+        if !launched {
+            driver.handle(driver.still_heard());
+        }
         failpoint::reach(Failpoint::Recovered);
         // Later it goes on in spite of a full disk; but nothing begins of which no trace can be kept.
         if let Some(why) = driver.degraded()
@@ -134,6 +141,7 @@ impl Supervisor {
             places,
             messages,
             changes: Changes::default(),
+            notifications,
             timer: Timer::new()?,
             folders,
             _claim: claim,
@@ -152,14 +160,22 @@ impl Supervisor {
                 return self.leave().await;
             }
             let deadline = self.driver.stack().next_deadline();
-            let mut batch = Vec::new();
+            let (mut batch, mut is_due) = (Vec::new(), false);
             tokio::select! {
                 count = self.messages.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
-                () = self.timer.until(deadline) => self.driver.handle([Event::Tick]),
+                () = self.notifications.next() => {}
+                () = self.timer.until(deadline) => is_due = true,
+            }
+            // What was said before a deadline counts, however late this supervisor hears it.
+            let said = self.notifications.take(self.driver.os_mut());
+            self.driver.handle(said);
+            if is_due {
+                self.driver.handle([Event::Tick]);
             }
             self.receive(batch);
             self.pass_on();
             self.watch_files();
+            self.driver.os_mut().collect_missed();
             if self.upgrade.is_asked() {
                 self.upgrade(inherited).await;
             }

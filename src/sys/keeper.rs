@@ -27,6 +27,7 @@ use rustix::net::{
     SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,7 +58,7 @@ pub fn become_subreaper() -> io::Result<()> {
 /// How another program becomes the keeper in this process: prepared before it is needed.
 pub struct Succession<'fd> {
     pub argv: Reexec,
-    pub inherit: [BorrowedFd<'fd>; 3],
+    pub inherit: [BorrowedFd<'fd>; 4],
 }
 
 /// Runs `supervise` in a child process, again and again until it ends on purpose; answers its exit status.
@@ -87,7 +88,7 @@ pub fn keep(
         match unsafe { nix::unistd::fork() }? {
             nix::unistd::ForkResult::Child => {
                 drop((ours, signals));
-                return Ok(supervise(KeeperLink { socket: theirs }, gift));
+                return Ok(supervise(KeeperLink::from(theirs), gift));
             }
             nix::unistd::ForkResult::Parent { child } => {
                 drop((theirs, gift.take()));
@@ -232,6 +233,14 @@ fn exit_of(status: &WaitIdStatus) -> Option<Exit> {
 #[derive(Debug)]
 pub struct KeeperLink {
     socket: OwnedFd,
+    /// A nudge came while the keeper was asked something else.
+    missed: Cell<bool>,
+}
+
+impl From<OwnedFd> for KeeperLink {
+    fn from(socket: OwnedFd) -> Self {
+        Self { socket, missed: Cell::new(false) }
+    }
 }
 
 impl KeeperLink {
@@ -287,15 +296,21 @@ impl KeeperLink {
                     };
                 }
                 Ok((0, _)) => return None,
-                // A nudge: whoever asks looks at the keeper's children afterwards anyway.
-                Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Ok(_) => self.missed.set(true),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
             }
         }
     }
 
-    /// Reads a pending nudge away; `false` when the keeper is gone.
+    /// Whether another of the keeper's children may have ended since the last look at them, without anything left to read.
+    pub fn missed_nudge(&self) -> bool {
+        self.missed.get()
+    }
+
+    /// Before a look at the keeper's children: reads pending nudges away; `false` when the keeper is gone.
     pub fn take_nudge(&self) -> bool {
+        self.missed.set(false);
         let mut message = [0_u8; 3];
         loop {
             match recv(&self.socket, &mut message, RecvFlags::DONTWAIT) {
@@ -305,11 +320,6 @@ impl KeeperLink {
                 Err(_) => return false,
             }
         }
-    }
-
-    /// The line that an earlier program of this process had to its keeper.
-    pub fn inherited(socket: OwnedFd) -> Self {
-        Self { socket }
     }
 
     /// A second descriptor of the line, to wait on.
@@ -324,5 +334,22 @@ impl KeeperLink {
 impl AsFd for KeeperLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_told_while_something_else_is_asked_is_not_forgotten() {
+        let (ours, keepers) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a line");
+        let link = KeeperLink::from(ours);
+        for message in [&[NUDGE][..], &encode(REAP, Some(&Exit::Code(7)))] {
+            send(&keepers, message, SendFlags::empty()).expect("room");
+        }
+        assert_eq!(link.reap(1), Some(Exit::Code(7)));
+        assert!(link.missed_nudge());
+        assert!(link.take_nudge() && !link.missed_nudge());
     }
 }

@@ -1,4 +1,4 @@
-use crate::engine::{Event, Hook, Notice, Now, Process, Report, Running, Stack};
+use crate::engine::{Event, Hook, Notice, Now, Process, Report, Stack, Survey};
 use crate::model::{BootTime, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use std::sync::Arc;
 pub trait Os {
     fn now(&self) -> Now;
 
-    /// The main processes of this project that run, whether or not any ledger knows them.
-    fn find_running(&mut self) -> Vec<Running>;
+    /// What there is of this project's runs, whether or not any ledger knows them.
+    fn survey(&mut self) -> Survey;
 
     /// Begins the set-up of a service, or the check of an external one; ends in `Report::SetUp`.
     fn set_up(&mut self, run: RunId, service: &Arc<Service>);
@@ -34,6 +34,10 @@ pub trait Os {
 
     /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
     fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);
+
+    /// Has the main process of a run write its stack into its log, where it knows how to; ends in `Report::StackAsked` within
+    /// seconds, whatever it does.
+    fn ask_stack(&mut self, run: RunId, service: &Arc<Service>);
 
     /// Cuts short what `set_up`, `clear` or `hook` is doing, and kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
     fn sweep(&mut self, run: RunId, service: &Arc<Service>, give_up_at: BootTime);

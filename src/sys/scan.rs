@@ -6,7 +6,7 @@
 use super::procfs::{self, Reader, Stat};
 use super::{cgroup, clock};
 use crate::cleanup::Me;
-use crate::engine::Running;
+use crate::engine::{Remains, Running, Survey};
 use crate::model::{BootTime, COOKIE, FileId, MAIN_PID, Mark, Observed, Pid, ProcId, Project, ProjectId, ROOT, RunId, ServiceName};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -58,12 +58,12 @@ fn with_relatives(all: &[Observed], deserves: &dyn Fn(&Observed) -> bool) -> Vec
     wanted
 }
 
-/// The main processes of a project's runs, by what they and their descendants carry: a process that overwrote its environment
+/// What there is of a project's runs, by what main processes and their descendants carry: a process that overwrote its environment
 /// is named by any child that did not.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn main_processes(project: &Project) -> io::Result<Vec<Running>> {
+pub fn survey(project: &Project) -> io::Result<Survey> {
     let mut reader = Reader::default();
     let me = nix::unistd::getuid().as_raw();
     let root = project.root.as_os_str().as_encoded_bytes();
@@ -80,14 +80,23 @@ pub fn main_processes(project: &Project) -> io::Result<Vec<Running>> {
             of_run.1 |= main == pid;
         }
     }
-    let alive = |((service, run), (pid, says_so)): ((ServiceName, RunId), (Pid, bool))| {
+    let mut alive = |run: RunId, pid: Pid, says_so: bool| {
         let stat = reader.stat(pid).ok().filter(|stat| !stat.is_dead() && stat.sid == pid)?;
         let is_its_own = says_so || reader.mark(pid).ok()? == Some(Mark::of(root, run));
         // Anybody may write our variables into an environment of theirs.
-        let is_its_own = is_its_own && reader.status(pid).is_ok_and(|(uid, _)| uid == me);
-        is_its_own.then(|| Running { service, run, main: stat.id(), started_at: procfs::started_at(stat.start_ticks) })
+        (is_its_own && reader.status(pid).is_ok_and(|(uid, _)| uid == me)).then_some(stat)
     };
-    Ok(found.into_iter().filter_map(alive).collect())
+    let mut survey = Survey::default();
+    for ((service, run), (pid, says_so)) in found {
+        match alive(run, pid, says_so) {
+            Some(stat) => {
+                let started_at = procfs::started_at(stat.start_ticks);
+                survey.running.push(Running { service, run, main: stat.id(), started_at });
+            }
+            None => survey.remains.push(Remains { service, run }),
+        }
+    }
+    Ok(survey)
 }
 
 /// `project/service/run`, if it is of this project; whether it still has such a service is another question.

@@ -4,7 +4,7 @@ use crate::support::{TestStack, kill, proc_id, send};
 use crate::terminal::watch_that;
 use crate::world::{is_alive, wait_until};
 use devstack::model::{ProcId, Signal};
-use devstack::sys::procfs;
+use devstack::sys::{cgroup, procfs};
 use std::time::{Duration, Instant};
 
 pub const WEB: &str = "[services.web]\ncommand = 'python3 worker.py web started await go exit 7'";
@@ -247,4 +247,55 @@ fn a_process_with_no_tie_left_is_gone_also_after_everything_was_killed() {
     kill_both(stack.keeper(), stack.supervisor());
     stack.run("stop web").ends_with(0);
     assert!(!is_alive(untied));
+}
+
+/// Supervisor, keeper and then the worker are killed: nobody of devstack is there to see it, or to adopt its pool.
+fn pool_without_anybody(stack: &TestStack) -> Vec<ProcId> {
+    let (keeper, supervisor, worker) = started(stack);
+    let (pool, _) = stack.noted_pool("web");
+    let all = [pool, vec![stack.noted_process("web-daemon"), stack.noted_process("web-wiped")]].concat();
+    kill_both(keeper, supervisor);
+    kill(worker);
+    assert!(all.iter().any(|id| is_alive(*id)), "a pool outlives its worker");
+    all
+}
+
+const POOL: &str = "[services.web]\ncommand = 'python3 worker.py web daemon wiped pool'\n[services.bot]\ncommand = 'python3 worker.py bot'";
+
+#[test]
+fn what_a_worker_left_that_died_when_all_of_devstack_was_dead_is_gone_after_stop() {
+    for without_groups in [false, true] {
+        let stack = TestStack::new(POOL);
+        if without_groups {
+            stack.set(cgroup::OFF, "1");
+        }
+        let left = pool_without_anybody(&stack);
+        stack.run("stop web").ends_with(0);
+        assert!(!left.into_iter().any(is_alive));
+        assert_eq!(stack.service("bot")["state"], "running");
+    }
+}
+
+#[test]
+fn what_a_worker_left_that_died_when_all_of_devstack_was_dead_is_gone_before_another_runs() {
+    let stack = TestStack::new(POOL);
+    let left = pool_without_anybody(&stack);
+    stack.run("start").ends_with(0);
+    assert!(!left.into_iter().any(is_alive));
+    assert_eq!(stack.times("web", "started").len(), 2);
+}
+
+#[test]
+fn two_workers_that_died_when_all_of_devstack_was_dead_leave_nothing_beside_their_successors() {
+    let service =
+        |name: &str| format!("[services.{name}]\ncommand = 'python3 worker.py {name} pool'\nrestart = 'always'\nrestart_delay = '0s'\n");
+    let stack = TestStack::new(&[service("web"), service("bot")].concat());
+    let (keeper, supervisor, worker) = started(&stack);
+    let left = [stack.noted_pool("web").0, stack.noted_pool("bot").0].concat();
+    let other = stack.pid("bot");
+    kill_both(keeper, supervisor);
+    kill(worker);
+    kill(other);
+    stack.run("start").ends_with(0);
+    assert!(!left.into_iter().any(is_alive));
 }

@@ -1,8 +1,9 @@
 //! The ledger is lost, damaged, of another version or behind: what runs is the truth, and costs nobody his worker.
 
 use crate::crash::{WEB, kill_both, started};
-use crate::support::TestStack;
+use crate::support::{TestStack, kill};
 use crate::world::is_alive;
+use devstack::model::ProcId;
 use std::fs;
 
 /// Every prefix would take long; these are the ends, the middle, and what no editor would leave.
@@ -81,4 +82,39 @@ fn a_damaged_ledger_is_set_aside_with_a_message_and_rebuilt_from_what_runs() {
     assert!(names.iter().any(|name| name.starts_with("ledger.json.damaged-")), "{names:?}");
     let said = std::fs::read_to_string(stack.state_file("supervisor.log")).expect("its log");
     assert!(said.contains("the ledger could not be used"), "{said}");
+}
+
+/// A process that only its mark still names, of a run that no ledger knows any more and whose worker is dead.
+fn forgotten(stack: &TestStack) -> ProcId {
+    let (keeper, supervisor, worker) = started(stack);
+    let untied = stack.noted_process("web-untied");
+    kill_both(keeper, supervisor);
+    kill(worker);
+    fs::remove_file(stack.state_file("ledger.json")).expect("a ledger");
+    assert!(is_alive(untied));
+    untied
+}
+
+const UNTIED: &str = "[services.web]\ncommand = 'python3 worker.py web untied'\n[services.bot]\ncommand = 'python3 worker.py bot'";
+
+#[test]
+fn what_only_its_mark_still_names_goes_before_the_next_start() {
+    let stack = TestStack::new(UNTIED);
+    let untied = forgotten(&stack);
+    stack.run("start web").ends_with(0);
+    assert!(!is_alive(untied));
+}
+
+#[test]
+fn what_only_its_mark_still_names_is_gone_after_stop_whether_anything_else_runs_or_not() {
+    for bot_runs in [true, false] {
+        let stack = TestStack::new(UNTIED);
+        let untied = forgotten(&stack);
+        let bot = stack.pid("bot");
+        if !bot_runs {
+            kill(bot);
+        }
+        stack.run("stop web").ends_with(0);
+        assert!(!is_alive(untied) && is_alive(bot) == bot_runs);
+    }
 }

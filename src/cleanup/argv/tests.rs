@@ -106,3 +106,9 @@ fn a_mention_is_a_whole_word() {
     assert!(!wanted.is_mentioned_by(&words("tail -f apps/mtproto/worker.py")));
     assert!(!wanted.is_mentioned_by(&words("python -m http.server")));
 }
+
+#[test]
+fn a_module_or_code_in_one_word_with_its_option_passes_the_first_look() {
+    assert!(pattern("python -m apps.mtproto.worker").could_be(&words("python3 -mapps.mtproto.worker")));
+    assert!(could_be_python(&words("worker '-cfrom multiprocessing.spawn import spawn_main; spawn_main()'")));
+}

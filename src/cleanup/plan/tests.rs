@@ -289,3 +289,21 @@ fn the_same_command_outside_every_project_is_a_look_alike() {
     assert_eq!((decisions[0].kind, decisions[0].action_planned), (Kind::LookAlike, Action::LeftAlone));
     assert!(Path::new(ROOT).is_absolute());
 }
+
+#[test]
+fn what_only_its_mark_names_is_in_the_way_unless_a_service_leaves_its_children_alone() {
+    let world = [
+        a_python(31, "renamed").standing_in("/").with_mark("7f3a-9"),
+        a_python(32, "renamed").standing_in("/").with_mark("7f3a-12"),
+        spawn_child(33),
+    ];
+    let ledger = LedgerFacts { runs: vec![known("7f3a-12", 50, true)], ..facts() };
+    let in_the_way =
+        |project: &Project| -> Vec<_> { for_start(&world, project, &ledger, &me()).into_iter().map(|one| one.process.id.pid).collect() };
+    assert_eq!(in_the_way(&project()), [31]);
+    let mut careful = project();
+    for service in careful.services.values_mut() {
+        std::sync::Arc::make_mut(service).kill_mode = KillMode::Process;
+    }
+    assert_eq!(in_the_way(&careful), [] as [i32; 0]);
+}

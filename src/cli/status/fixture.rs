@@ -18,6 +18,7 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
             reason: if up { "healthy" } else { "stopped" }.to_owned(),
             checked_at: up.then(now),
             latency_ms: up.then_some(1.23),
+            heartbeat_age_seconds: None,
         },
         pid: up.then_some(4720),
         run_id: None,
@@ -35,6 +36,7 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
         log_file: format!("logs/dev_{name}.log"),
         strays: 0,
         detail: None,
+        status_text: None,
         external: false,
         tree: Vec::new(),
     }

@@ -8,13 +8,14 @@ use crate::sys::{procfs, scan};
 use std::io;
 
 impl LinuxOs {
-    /// Stale copies and orphans of a service that is about to start, and copies that somebody runs on a terminal.
+    /// Stale copies and orphans of a service that is about to start, those of no known service, and copies that somebody runs on
+    /// a terminal.
     pub(super) fn in_the_way_of(&mut self, service: &ServiceName) -> Vec<Decision> {
         if self.in_the_way.is_none() {
             self.in_the_way = Some(self.look_at_the_machine().unwrap_or_default());
         }
         let all = self.in_the_way.iter().flatten();
-        all.filter(|decision| decision.service.as_ref() == Some(service)).cloned().collect()
+        all.filter(|decision| decision.service.as_ref().is_none_or(|of| of == service)).cloned().collect()
     }
 
     fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {

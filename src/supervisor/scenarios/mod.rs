@@ -2,6 +2,7 @@
 
 mod files;
 mod hooks;
+mod heartbeats;
 mod limits;
 mod order;
 mod recovery;

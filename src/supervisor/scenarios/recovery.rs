@@ -4,7 +4,7 @@ use super::{app, ends_well_after, sound};
 use crate::engine::{Command, Event};
 use crate::model::{Reason, RestartPolicy};
 use crate::supervisor::rig::seconds;
-use crate::sys::sim::Behaviour;
+use crate::sys::sim::{Behaviour, Child};
 use std::time::Duration;
 
 #[test]
@@ -115,4 +115,29 @@ fn what_is_adopted_has_its_environment_at_once() {
     rig.pass(seconds(5));
     rig.crash(Duration::ZERO);
     assert_eq!(rig.slot("app").spec.env["TELEGRAM_MODE"], "dev");
+}
+
+#[test]
+fn what_is_left_of_a_run_that_no_ledger_knows_is_swept_and_its_number_is_not_given_again() {
+    let child = Child { ends_on_kill: Some(Duration::ZERO) };
+    let with_child = Behaviour { children: vec![child], ..ends_well_after(seconds(2)) };
+    let mut rig = app(|_| {}, [Behaviour::default(), with_child]);
+    rig.start(&["app"]);
+    rig.pass(seconds(1));
+    rig.stop(&["app"]);
+    rig.pass(seconds(1));
+    rig.os().full_disk = 1000;
+    rig.start(&["app"]);
+    rig.pass(seconds(1));
+    let hidden = rig.slot("app").state.run().expect("it runs");
+    rig.crash(seconds(5));
+    rig.os().full_disk = 0;
+    rig.pass(seconds(1));
+    assert_eq!(rig.driver.os().world.processes.len(), 0, "the child of a worker that nobody saw end");
+    assert_eq!(rig.slot("app").last_exit.as_ref().map(|last| last.run), Some(hidden));
+    assert_eq!(rig.word("app"), "stopped", "as the ledger had it");
+    rig.start(&["app"]);
+    rig.pass(seconds(1));
+    assert!(rig.slot("app").state.run() > Some(hidden));
+    sound(&rig);
 }

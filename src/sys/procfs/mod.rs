@@ -3,8 +3,10 @@
 //! Decides nothing about ownership. A name in `/proc` is chosen by the process itself and may hold `)`, newlines and escape
 //! sequences; nothing here assumes text. Every function answers about one instant: compare `start_ticks` again before acting.
 
-mod net;
+pub(crate) mod net;
 mod stat;
+pub(crate) mod status;
+pub(crate) mod text;
 
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
@@ -48,12 +50,7 @@ impl Reader {
     /// # Errors
     /// When the process is gone.
     pub fn argv(&mut self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
-        let line = self.read(pid, "cmdline")?;
-        let line = line.strip_suffix(b"\0").unwrap_or(line);
-        if line.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+        Ok(text::words(self.read(pid, "cmdline")?))
     }
 
     /// The mark of a run, where one was set.
@@ -61,10 +58,7 @@ impl Reader {
     /// # Errors
     /// When the process is gone.
     pub fn mark(&mut self, pid: Pid) -> io::Result<Option<Mark>> {
-        let text = self.read(pid, "limits")?;
-        let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Max realtime timeout"));
-        let word = line.and_then(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()));
-        Ok(word.and_then(|word| Mark::from_limit(std::str::from_utf8(word).ok()?.parse().ok()?)))
+        Ok(text::mark(self.read(pid, "limits")?))
     }
 
     /// The children of a process; cheap for one that has a single thread.
@@ -97,35 +91,7 @@ impl Reader {
     /// # Errors
     /// When the process is gone, or its environment is not for us to read.
     pub fn environ<const N: usize>(&mut self, pid: Pid, names: [&[u8]; N]) -> io::Result<[Option<Vec<u8>>; N]> {
-        let mut values = [const { None }; N];
-        for entry in self.read(pid, "environ")?.split(|&byte| byte == 0) {
-            for (name, value) in names.iter().zip(&mut values) {
-                if let Some(found) = entry.strip_prefix(*name).and_then(|rest| rest.strip_prefix(b"="))
-                    && value.is_none()
-                {
-                    *value = Some(found.to_vec());
-                }
-            }
-        }
-        Ok(values)
-    }
-
-    /// Real user id, and whether SIGHUP is ignored.
-    ///
-    /// # Errors
-    /// When the process is gone.
-    pub fn status(&mut self, pid: Pid) -> io::Result<(u32, bool)> {
-        // A newline in the name is escaped by the kernel here, so a line cannot be forged.
-        let field = |text: &[u8], name: &[u8]| {
-            let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-            let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
-            std::str::from_utf8(word).ok().map(str::to_owned)
-        };
-        let text = self.read(pid, "status")?;
-        let uid = field(text, b"Uid:").and_then(|word| word.parse().ok());
-        let ignored = field(text, b"SigIgn:").and_then(|word| u64::from_str_radix(&word, 16).ok()).unwrap_or(0);
-        let uid = uid.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status"))?;
-        Ok((uid, ignored & 1 == 1))
+        Ok(text::values(self.read(pid, "environ")?, names))
     }
 
     fn read(&mut self, pid: Pid, name: &str) -> io::Result<&[u8]> {

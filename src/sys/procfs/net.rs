@@ -17,10 +17,26 @@ pub struct Holder {
 
 /// A socket in LISTEN, on any address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listener {
-    port: u16,
+pub struct Listener {
+    pub port: u16,
     uid: u32,
     inode: u64,
+}
+
+impl Listener {
+    /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        const LISTEN: &str = "0A";
+        let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace().skip(1);
+        let (_, port) = fields.next()?.rsplit_once(':')?;
+        if fields.nth(1)? != LISTEN {
+            return None;
+        }
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let uid = fields.nth(3)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        Some(Self { port, uid, inode })
+    }
 }
 
 /// # Errors
@@ -37,7 +53,7 @@ fn listeners() -> io::Result<Vec<Listener>> {
     let mut all = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         match reader.read_path(table.as_bytes()) {
-            Ok(text) => all.extend(text.split(|&byte| byte == b'\n').filter_map(parse)),
+            Ok(text) => all.extend(text.split(|&byte| byte == b'\n').filter_map(Listener::parse)),
             // A kernel without IPv6.
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
@@ -46,21 +62,6 @@ fn listeners() -> io::Result<Vec<Listener>> {
     Ok(all)
 }
 
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
-fn parse(line: &[u8]) -> Option<Listener> {
-    const LISTEN: &str = "0A";
-    let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace().skip(1);
-    let (_, port) = fields.next()?.rsplit_once(':')?;
-    if fields.nth(1)? != LISTEN {
-        return None;
-    }
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let uid = fields.nth(3)?.parse().ok()?;
-    let inode = fields.nth(1)?.parse().ok()?;
-    Some(Listener { port, uid, inode })
-}
-
-/// The oldest process that has one of them open: children inherit it from there.
 fn holder_of_sockets(listeners: &[Listener]) -> io::Result<Option<Holder>> {
     let mut reader = Reader::default();
     let mut oldest: Option<(u64, Holder)> = None;
@@ -100,13 +101,13 @@ mod tests {
     #[test]
     fn rows_of_the_tables_are_read_by_position() {
         let row = b"   1: 0100007F:2383 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 33421 1 0000000000000000 100 0 0 10 0";
-        assert_eq!(parse(row), Some(Listener { port: 9091, uid: 1000, inode: 33421 }));
+        assert_eq!(Listener::parse(row), Some(Listener { port: 9091, uid: 1000, inode: 33421 }));
         let six = b"   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1 0 100 0 0 10 0";
-        assert_eq!(parse(six), Some(Listener { port: 80, uid: 0, inode: 7 }));
+        assert_eq!(Listener::parse(six), Some(Listener { port: 80, uid: 0, inode: 7 }));
         let connected =
             b"   2: 0100007F:2383 0100007F:A000 01 00000000:00000000 00:00000000 00000000  1000        0 33422 1 0 20 4 30 10 -1";
-        assert_eq!(parse(connected), None);
-        assert_eq!(parse(b"  sl  local_address rem_address   st tx_queue rx_queue"), None);
-        assert_eq!(parse(b""), None);
+        assert_eq!(Listener::parse(connected), None);
+        assert_eq!(Listener::parse(b"  sl  local_address rem_address   st tx_queue rx_queue"), None);
+        assert_eq!(Listener::parse(b""), None);
     }
 }

@@ -25,7 +25,7 @@ pub struct Stat {
 
 impl Stat {
     /// `comm` may hold `) Z 1 (` and newlines; what follows the *last* parenthesis cannot.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|&byte| byte == b'(')?;
         let close = text.iter().rposition(|&byte| byte == b')')?;
         let pid = number(text.get(..open)?.trim_ascii())?;

@@ -9,7 +9,7 @@ pub use behaviour::{Behaviour, Child, Errand, Fork};
 pub use world::{Process, Role, World};
 
 use super::Os;
-use crate::engine::{Cause, CauseKind, Event, Hook, Notice, Now, Report, Running, Spawned, Stack, State};
+use crate::engine::{Cause, CauseKind, Event, Hook, Notice, Now, Report, Spawned, Stack, State, Survey};
 use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -159,11 +159,11 @@ impl Os for SimOs {
         self.world.time()
     }
 
-    fn find_running(&mut self) -> Vec<Running> {
+    fn survey(&mut self) -> Survey {
         if self.dies() {
-            return Vec::new();
+            return Survey::default();
         }
-        self.world.find_running()
+        self.world.survey()
     }
 
     fn set_up(&mut self, run: RunId, service: &Arc<Service>) {
@@ -325,11 +325,21 @@ impl Os for SimOs {
         }
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        if self.dies() {
+            return;
+        }
+        self.deed("ask", service);
+        self.must_be_recorded("a question", id, service);
+        self.world.tell(&service.name, id, Duration::from_millis(500), Report::StackAsked);
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         if self.dies() {
             return;
         }
         self.deed("sweep", service);
+        self.world.find_again(id);
         self.must_be_recorded("a sweep", id, service);
         let leader = self.recorded(&service.name).and_then(|slot| slot.process.as_ref()).map(|process| process.main);
         let leads = self.world.members(id).any(|process| Some(process.id) == leader);

@@ -1,5 +1,5 @@
 use super::Behaviour;
-use crate::engine::{Event, Finding, Now, Report, Running};
+use crate::engine::{Event, Finding, Now, Remains, Report, Running, Survey};
 use crate::model::{BootTime, Exit, Measured, Pid, ProcId, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct World {
     pub now: BootTime,
+    /// How much of that the machine slept.
+    pub asleep: Duration,
     pub processes: Vec<Process>,
     pub runs: BTreeMap<RunId, Run>,
     agenda: BTreeMap<(BootTime, u64), Happening>,
@@ -67,7 +69,7 @@ enum Happening {
 impl World {
     pub fn time(&self) -> Now {
         let wall = Timestamp::from_second(1_700_000_000).unwrap_or_default() + Duration::from_nanos(self.now.as_nanos());
-        Now { boot: self.now, wall }
+        Now { boot: self.now, asleep: self.asleep, wall }
     }
 
     /// The lowest number that no process has: recycled as soon as it can be.
@@ -201,7 +203,8 @@ impl World {
         let age = self.now.since(run.released.unwrap_or_default());
         let passed = run.behaviour.unwell_after.is_none_or(|wait| age < wait);
         let reason = if passed { "healthy" } else { "503" }.to_owned();
-        let probed = crate::engine::Probed { passed, reason, latency: Duration::ZERO, at: self.time().wall };
+        let probed =
+            crate::engine::Probed { passed, timed_out: false, reason, latency: Duration::ZERO, at: self.time().wall, activity: None };
         self.tell(service, id, Duration::ZERO, Report::Probed(probed));
         self.plan_probe(service, id, interval);
     }
@@ -211,13 +214,17 @@ impl World {
     }
 
     /// What runs says whose it is.
-    pub fn find_running(&self) -> Vec<Running> {
-        let mains = self.processes.iter().filter(|process| process.role == Role::Main && !process.left_alone);
-        let running = |process: &Process| {
+    pub fn survey(&self) -> Survey {
+        let carriers = self.processes.iter().filter(|process| process.role != Role::Errand && !process.left_alone);
+        let (mains, others): (Vec<_>, Vec<_>) = carriers.partition(|process| process.role == Role::Main);
+        let running = |process: &&Process| {
             let started_at = self.runs.get(&process.run)?.released?;
             Some(Running { service: process.service.clone(), run: process.run, main: process.id, started_at })
         };
-        mains.filter_map(running).collect()
+        let running: Vec<Running> = mains.iter().filter_map(running).collect();
+        let remains = others.iter().filter(|process| running.iter().all(|one| one.run != process.run));
+        let remains = remains.map(|process| Remains { service: process.service.clone(), run: process.run });
+        Survey { remains: remains.collect(), running }
     }
 
     /// With everything that carries its marks.
