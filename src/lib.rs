@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod http;
 pub mod model;
 pub mod supervisor;
 pub mod sys;

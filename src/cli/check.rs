@@ -56,7 +56,6 @@ fn not_acted_on(project: &Project) -> Vec<String> {
     let of_service = |service: &Service| {
         let keys = [
             (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
-            (service.health_port.is_some(), "health_port"),
             (!service.watch.is_empty(), "watch"),
             (service.hooks != Hooks::default(), "hooks"),
             (service.ready.when == ReadyWhen::Notify, "ready.notify"),

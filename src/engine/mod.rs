@@ -6,6 +6,7 @@
 
 mod action;
 mod event;
+mod exit_status;
 mod graph;
 mod ledger;
 mod limits;
@@ -19,6 +20,7 @@ mod properties;
 
 pub use action::{Act, Action, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
+pub use exit_status::{AskedToStop, exit_status};
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Monitor, Sample, Verdict};
 pub use restart::History;

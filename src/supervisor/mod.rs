@@ -3,14 +3,18 @@
 //! One supervisor a project, single-threaded, owner of the [`Driver`]; everything else is a task that sends it messages. Must
 //! not decide what should happen next: that is the engine's. Guards that nothing here waits while the stack is borrowed.
 
+mod alone;
+mod claim;
 mod clear;
 mod driver;
 mod environment;
+mod health_port;
 mod helper;
 pub mod identity;
 mod launch;
 mod linux;
 mod message;
+mod predecessors;
 mod prepare;
 mod probe;
 #[cfg(test)]
@@ -33,7 +37,10 @@ pub mod view;
 mod waiting;
 mod watch;
 
+pub use alone::{Ended, Job, hold_signals, run_alone};
+pub use claim::{Claim, is_in_foreground, reach as reach_foreground};
 pub use driver::Driver;
 pub use launch::{Connection, LaunchError, PATIENCE, connect, connect_or_launch, greet_again, pair, reach, wait_until_gone};
+pub use predecessors::owner as owner_of_command;
 pub use store::{Found, load as load_ledger};
 pub use succession::keep_supervised;
