@@ -2,7 +2,8 @@
 //!
 //! Workers first, frozen before they are killed so that none is missed; a `multiprocessing` resource tracker last, and by
 //! itself, because it unlinks the named semaphores of the dead on its way out. Knows no process beyond the scan it is given at
-//! every step. Invariants: no tracker is signalled while a worker lives; `Empty` is said only of an empty scan.
+//! every step. Invariants: no tracker is signalled while a worker lives; `Empty` is said only of an empty scan in which nobody
+//! was newly dead: what died while it was looked at may have left a child where the scan had been already.
 
 use crate::model::{BootTime, ProcId, Signal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,8 @@ pub struct Killing {
     term_grace: Option<Duration>,
     give_up_at: BootTime,
     frozen: BTreeSet<ProcId>,
+    /// Seen dead, and not collected yet.
+    dead: BTreeSet<ProcId>,
     /// The last of SIGTERM and SIGKILL that each was sent.
     sent: BTreeMap<ProcId, Signal>,
 }
@@ -70,7 +73,7 @@ impl Killing {
     /// `term_grace`: how long they may take to leave on SIGTERM; `None`: they are not asked.
     pub fn new(term_grace: Option<Duration>, give_up_at: BootTime) -> Self {
         let phase = if term_grace.is_some() { Phase::Asking { until: None } } else { Phase::Freezing };
-        Self { phase, term_grace, give_up_at, frozen: BTreeSet::new(), sent: BTreeMap::new() }
+        Self { phase, term_grace, give_up_at, frozen: BTreeSet::new(), dead: BTreeSet::new(), sent: BTreeMap::new() }
     }
 
     /// SIGTERM or SIGKILL, the last one sent to it; `None`: what ends, ended by itself.
@@ -83,8 +86,16 @@ impl Killing {
         let alive = || members.iter().filter(|member| !member.zombie);
         let workers: Vec<ProcId> = alive().filter(|member| !member.tracker).map(|member| member.proc).collect();
         let trackers: Vec<ProcId> = alive().filter(|member| member.tracker).map(|member| member.proc).collect();
+        let dead: BTreeSet<ProcId> = members.iter().filter(|member| member.zombie).map(|member| member.proc).collect();
+        let just_died: Vec<ProcId> = dead.difference(&self.dead).copied().collect();
+        self.dead = dead;
         if workers.is_empty() && trackers.is_empty() {
-            return Next { signals: Vec::new(), hold: false, then: Then::Empty };
+            let then = match just_died.is_empty() {
+                true => Then::Empty,
+                false if now < self.give_up_at => Then::Rescan,
+                false => Then::Stuck(just_died),
+            };
+            return Next { signals: Vec::new(), hold: false, then };
         }
         if now >= self.give_up_at {
             return self.give_up(workers, trackers);

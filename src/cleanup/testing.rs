@@ -24,6 +24,7 @@ pub fn service(service: &str, root: &Path, match_argv: &[&str]) -> Arc<Service> 
         env_files: Vec::new(),
         venv: Some(root.join(".venv")),
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: None,
         match_argv: argv,
         ports: Vec::new(),

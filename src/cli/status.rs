@@ -2,11 +2,13 @@
 //!
 //! A snapshot comes from the supervisor, or from the ledger when there is none; how it is shown does not depend on that.
 
+mod history;
 mod live;
 mod table;
 mod tree;
 mod words;
 
+use self::history::History;
 use super::client::{Client, persist};
 use super::{Error, context::Context, exit_code, offline, output, style};
 use crate::control::protocol::{Reply, Request};
@@ -119,7 +121,7 @@ impl Layout {
 /// [`Error::told`] with status 3 when a target is not running or not healthy, and whatever `fetch` or standard output fail with.
 fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> Result<(), Error> {
     if args.watch {
-        return live::run(fetch, |snapshot, layout| text(args, snapshot, layout), REFRESH);
+        return live::run(fetch, |snapshot, layout, history| text(args, snapshot, layout, Some(history)), REFRESH);
     }
     let snapshot = fetch()?;
     if let Some(why) = snapshot.supervisor.as_ref().and_then(|supervisor| supervisor.degraded.as_deref()) {
@@ -128,7 +130,7 @@ fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> 
     if args.json {
         output::print(&json(&snapshot)?)?;
     } else {
-        output::print(&text(args, &snapshot, Layout::of_stdout()))?;
+        output::print(&text(args, &snapshot, Layout::of_stdout(), None))?;
     }
     match exit_code(&snapshot) {
         exit_code::DONE => Ok(()),
@@ -147,8 +149,8 @@ fn is_fine(service: &ServiceView) -> bool {
     if service.external { healthy || service.ready } else { healthy && service.state == StateWord::Running }
 }
 
-fn text(args: &Args, snapshot: &Snapshot, layout: Layout) -> String {
-    if args.tree { tree::render(snapshot, layout) } else { table::render(snapshot, layout) }
+fn text(args: &Args, snapshot: &Snapshot, layout: Layout, history: Option<&History>) -> String {
+    if args.tree { tree::render(snapshot, layout) } else { table::render(snapshot, layout, history) }
 }
 
 fn json(snapshot: &Snapshot) -> Result<String, Error> {

@@ -38,6 +38,11 @@ pub fn project(table: Table, location: &Location, shown: &str, faults: &mut Faul
         resolved.entry(name).and_modify(|service| service.depends_on = list);
     }
     let groups = file.groups.as_ref().map(|groups| references::groups(&groups.value, &known, faults)).unwrap_or_default();
+    for (group, members) in &groups {
+        for member in members {
+            resolved.entry(member.clone()).and_modify(|service| service.groups.push(group.clone()));
+        }
+    }
     let listen = listen(&file, faults);
     references::collisions(&given, &resolved, listen.as_ref().map(|(address, span)| (address.port(), span.clone())), faults);
     Some(Project {

@@ -59,6 +59,7 @@ pub fn resolve(name: &ServiceName, at: &At<schema::Service>, shared: &mut Shared
         },
         // Filled in by `references`, which knows the other services.
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: given.setup.as_ref().and_then(|setup| set_up(setup, shared, faults)),
         ports: given.ports.iter().flat_map(|ports| ports.value.iter().map(|port| port.value.0)).collect(),
         ready: Ready { when, timeout: ready_timeout },

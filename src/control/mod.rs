@@ -7,6 +7,6 @@ pub mod protocol;
 mod snapshot;
 pub mod upgrade;
 
-pub use snapshot::{HealthView, LastExitView, Limits, ProcessView, ProjectView, ServiceView, Snapshot, SupervisorView};
+pub use snapshot::{HealthView, LastExitView, Limits, MemoryTrend, ProcessView, ProjectView, ServiceView, Snapshot, SupervisorView};
 
 pub use crate::engine::{StartMode, StateWord};

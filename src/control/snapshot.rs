@@ -52,6 +52,9 @@ pub struct ServiceView {
     /// Of all of them.
     #[serde(default)]
     pub threads: Option<u32>,
+    /// Only where memory is watched.
+    #[serde(default)]
+    pub memory_trend: Option<MemoryTrend>,
     pub limits: Limits,
     pub ports: Vec<u16>,
     /// Relative to the project's root where it lies inside.
@@ -90,6 +93,16 @@ impl From<&LastExit> for LastExitView {
     fn from(last: &LastExit) -> Self {
         Self { code: last.exit.code(), signal: last.exit.signal(), reason: last.reason, by: last.by, at: last.at }
     }
+}
+
+/// How the memory of the present run develops, as it was sampled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryTrend {
+    pub peak_mb: f64,
+    /// Over the later half of the run; `None` while it is too young.
+    pub slope_mb_per_hour: Option<f64>,
+    /// Until the limit is reached if it goes on like this; `None` if it does not grow noticeably.
+    pub limit_in_seconds: Option<f64>,
 }
 
 /// `null`: no such limit.

@@ -1,5 +1,5 @@
 use super::{Cause, Process};
-use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
+use crate::model::{BootTime, Exit, Measured, Pid, ProcId, Reason, RunId, ServiceName, Signal};
 use serde::{Deserialize, Serialize};
 
 /// What the shell is to do for one service. What concerns a run names it, and its outcome comes back as a report of that run.
@@ -97,6 +97,16 @@ pub enum Notice {
         main: ProcId,
         seconds: f64,
         log_offset: u64,
+    },
+    /// Close to a limit: what is told before anything is done about it.
+    NearLimit {
+        run: RunId,
+        measured: Measured,
+    },
+    /// Over a limit; what follows is announced as well.
+    OverLimit {
+        run: RunId,
+        measured: Measured,
     },
     Stopping {
         run: RunId,

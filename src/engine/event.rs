@@ -1,5 +1,5 @@
-use super::Cause;
-use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName};
+use super::{Cause, Finding};
+use crate::model::{BootTime, Exit, Pid, ProcId, RunId, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -62,8 +62,8 @@ pub enum Report {
     },
     Ready,
     Probed(Probed),
-    /// A limit was crossed.
-    Exceeded(Reason),
+    /// What it uses was measured against a limit.
+    Limit(Finding),
     /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.
     Ended(Exit),
     /// No process of the run is left but the unreaped main one.

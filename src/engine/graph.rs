@@ -29,3 +29,8 @@ pub(super) fn not_ready(slots: &BTreeMap<ServiceName, Slot>, slot: &Slot) -> Vec
 pub(super) fn has_stopping_dependant(slots: &BTreeMap<ServiceName, Slot>, name: &ServiceName) -> bool {
     slots.values().any(|other| other.is_going_down() && other.latest().depends_on.contains(name))
 }
+
+/// The groups of which a service is between two runs by plan.
+pub fn recycled_groups(slots: &BTreeMap<ServiceName, Slot>) -> BTreeSet<String> {
+    slots.values().filter(|slot| slot.is_being_recycled()).flat_map(|slot| slot.spec.groups.iter().cloned()).collect()
+}

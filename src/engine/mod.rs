@@ -14,6 +14,7 @@ mod restart;
 mod slot;
 mod stack;
 mod state;
+mod trend;
 
 #[cfg(test)]
 mod properties;
@@ -22,8 +23,9 @@ pub use action::{Act, Action, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Report, Running, Spawned, StartMode};
 pub use exit_status::{AskedToStop, exit_status};
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
-pub use limits::{Monitor, Sample, Verdict};
+pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};
 pub use restart::History;
 pub use slot::{Health, Process, Slot};
 pub use stack::Stack;
 pub use state::{Cause, CauseKind, State, StateWord, Wanted};
+pub use trend::Trend;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    BootTime, Exit, HealthCheck, Hooks, KillMode, LogRotate, Probe, ProcId, Ready, ReadyWhen, Reason, RestartPolicy, RunId, Service,
-    ServiceName, Signal, StartLimit,
+    BootTime, Exit, HealthCheck, Hooks, KillMode, LogRotate, Measured, Probe, ProcId, Ready, ReadyWhen, Reason, RestartPolicy, RunId,
+    Service, ServiceName, Signal, StartLimit,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,6 +31,7 @@ fn service() -> Service {
         env_files: Vec::new(),
         venv: None,
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: Some(crate::model::Setup { command: vec!["make".to_owned()], creates: None }),
         match_argv: Vec::new(),
         ports: Vec::new(),
@@ -61,6 +62,7 @@ const RUN: RunId = RunId { epoch: 1, seq: 1 };
 
 fn reports() -> Vec<Report> {
     let cause = || Cause::new(CauseKind::NotSpawned, "no", None);
+    let memory = Measured::Memory { used: 3 << 30, limit: 2 << 30 };
     let probed = |passed| Probed { passed, reason: "so".to_owned(), latency: Duration::ZERO, at: jiff::Timestamp::UNIX_EPOCH };
     vec![
         Report::SetUp(Ok(())),
@@ -73,7 +75,9 @@ fn reports() -> Vec<Report> {
         Report::Ready,
         Report::Probed(probed(true)),
         Report::Probed(probed(false)),
-        Report::Exceeded(Reason::MemoryLimit),
+        Report::Limit(Finding::Near(memory)),
+        Report::Limit(Finding::Exceeded(memory)),
+        Report::Limit(Finding::Overrun(memory)),
         Report::Ended(Exit::Code(0)),
         Report::Ended(Exit::Signal(Signal::KILL)),
         Report::SetEmpty,

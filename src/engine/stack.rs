@@ -53,7 +53,8 @@ impl Stack {
 
     /// The moment at which a `Tick` is due.
     pub fn next_deadline(&self) -> Option<BootTime> {
-        self.slots.values().filter_map(Slot::deadline).min()
+        let recycled = graph::recycled_groups(&self.slots);
+        self.slots.values().filter(|slot| !slot.is_held_back_by(&recycled)).filter_map(Slot::deadline).min()
     }
 
     /// Takes over a configuration. What runs keeps its own until it is started again; what is no longer named is stopped.
@@ -129,10 +130,14 @@ impl Stack {
             Event::Tick => {
                 // What one deadline sets free may be due at once.
                 while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {
-                    let mut turn = Turn { now, actions, next_run: &mut self.next_run };
-                    for slot in self.slots.values_mut().filter(|slot| slot.is_due(now.boot)) {
-                        self.changed = true;
-                        slot.on_deadline(&mut turn);
+                    let due = self.slots.iter().filter(|(_, slot)| slot.is_due(now.boot)).map(|(name, _)| name.clone());
+                    for name in due.collect::<Vec<_>>() {
+                        let recycled = graph::recycled_groups(&self.slots);
+                        self.with_slot(&name, now, actions, |slot, turn| {
+                            if !slot.is_held_back_by(&recycled) {
+                                slot.on_deadline(turn);
+                            }
+                        });
                     }
                     self.settle(now, actions);
                 }

@@ -5,6 +5,7 @@
 mod exit;
 mod hash;
 mod mark;
+mod measured;
 mod name;
 mod path;
 mod process;
@@ -18,6 +19,7 @@ mod time;
 pub use exit::Exit;
 pub use hash::fnv1a;
 pub use mark::{COOKIE, MAIN_PID, Mark, ROOT};
+pub use measured::Measured;
 pub use name::{InvalidName, ServiceName};
 pub use process::{FileId, InvalidRunId, Observed, Pid, ProcId, RunId};
 pub use reason::{Actor, LastExit, Reason};

@@ -49,6 +49,9 @@ pub struct Service {
     #[serde(default, with = "super::path::optional")]
     pub venv: Option<PathBuf>,
     pub depends_on: Vec<ServiceName>,
+    /// The groups that name it: two services of one are never recycled at the same moment.
+    #[serde(default)]
+    pub groups: Vec<String>,
     pub setup: Option<Setup>,
     /// How a copy started by hand is recognised.
     pub match_argv: Vec<String>,

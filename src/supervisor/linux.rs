@@ -2,6 +2,7 @@
 
 mod facts;
 mod foreground;
+mod limits;
 mod orphans;
 mod sweep;
 
@@ -18,7 +19,7 @@ use super::supervise::complain;
 use super::{identity, prepare, ready, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Monitor, Notice, Now, Origin, Process, Report, Running, Spawned, Stack};
+use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
 use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -145,6 +146,9 @@ impl LinuxOs {
         let log = self.open_log(service).map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         self.serve_health(service).map_err(|error| lasting(format!("its health_port cannot be served: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
+        if let (Some(group), Some(limit)) = (&group, service.memory_limit) {
+            group.limit_memory(hard_memory_limit(limit));
+        }
         let held = spawn::held(&spawn::Launch {
             program: &launch.program,
             argv: &launch.argv,
@@ -253,6 +257,7 @@ impl Os for LinuxOs {
         if let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox) {
             run.keep(task);
         }
+        self.watch_limits(id);
     }
 
     fn adopt(&mut self, id: RunId, service: &Arc<Service>, recorded: &Process, is_ready: bool) {
@@ -277,6 +282,7 @@ impl Os for LinuxOs {
             && let Ok(pidfd) = Readiness::of(&process)
         {
             self.watch_end(id, Rc::new(pidfd));
+            self.watch_limits(id);
             if !is_ready
                 && let Some(run) = self.runs.get_mut(&id)
                 && let Some(task) = ready::watch(service, id, run.log_offset, prober, inbox)
@@ -320,11 +326,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox.clone()));
-            run.keep(task.abort_handle());
-        }
-        if let (Some(monitor), Some(main)) = (Monitor::of(service), run.main()) {
-            let task = tokio::task::spawn_local(watch::limits(service.name.clone(), id, main, monitor, inbox));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox));
             run.keep(task.abort_handle());
         }
     }

@@ -13,6 +13,8 @@ pub enum Message {
     MainEnded(ServiceName, RunId),
     /// A sweep that waited for processes to end may go on.
     SweepDue(RunId),
+    /// The use of memory and processor is to be looked at.
+    SampleDue(RunId),
     /// Something below us ended that is no main process.
     ChildEnded,
     Request(Request, mpsc::Sender<Reply>),

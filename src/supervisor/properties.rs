@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, health, seconds, service};
 use crate::engine::{StartMode, State};
-use crate::model::{Exit, KillMode, ReadyWhen, Reason, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
+use crate::model::{Exit, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
 use crate::sys::sim::{Behaviour, Child, Errand, Fork, Process};
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -49,7 +49,8 @@ fn end_on_kill() -> impl Strategy<Value = Option<Duration>> {
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
     let fork = prop_oneof![8 => Just(Fork::Works), 1 => Just(Fork::TryAgain), 1 => Just(Fork::NoSuchProgram)];
-    let reason = prop_oneof![Just(Reason::MemoryLimit), Just(Reason::CpuLimit), Just(Reason::HeartbeatTimeout)];
+    let (memory, cpu) = (Measured::Memory { used: 2, limit: 1 }, Measured::Cpu { used: 90.0, limit: 80.0 });
+    let measured = prop_oneof![Just(memory), Just(cpu)];
     (
         fork,
         weighted(0.8, millis(0..40_000)),
@@ -58,7 +59,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         end_on_kill(),
         vec(end_on_kill().prop_map(|ends_on_kill| Child { ends_on_kill }), 0..3),
         weighted(0.2, millis(0..50_000)),
-        weighted(0.2, (millis(1..50_000), reason)),
+        weighted(0.2, (millis(1..50_000), measured)),
     )
         .prop_map(|(fork, ready_after, ends, ends_on_signal, ends_on_kill, children, unwell_after, exceeds)| Behaviour {
             fork,
@@ -81,6 +82,7 @@ prop_compose! {
     /// It may depend on earlier ones only, so that there is no cycle.
     fn one_of(index: usize)(
         needs in any::<u8>(),
+        grouped in prop::bool::weighted(0.5),
         external in prop::bool::weighted(0.1),
         setup in prop::bool::weighted(0.2),
         checked in prop::bool::weighted(0.3),
@@ -94,6 +96,7 @@ prop_compose! {
     ) -> Service {
         let mut it = service(NAMES[index]);
         it.depends_on = (0..index).filter(|bit| needs & (1 << bit) != 0).map(|bit| super::rig::name(NAMES[bit])).collect();
+        it.groups = if grouped { vec!["workers".to_owned()] } else { Vec::new() };
         it.external = external;
         it.setup = setup.then(|| Setup { command: vec!["make".to_owned()], creates: None });
         it.health = checked.then(health);
@@ -176,6 +179,11 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     // What dies so late that it was called stuck already has its children swept after that.
     let enough = sum + SLOWEST_DEATH;
     rig.pass(enough);
+    // What was stuck and ended by itself at the very last has its children swept after that.
+    for _ in rig.services.clone() {
+        let left = rig.driver.stack().next_deadline().map_or(Duration::ZERO, |deadline| deadline.since(rig.now()));
+        rig.pass(left);
+    }
     rig.check()?;
     for (name, slot) in rig.driver.stack().slots() {
         if !matches!(slot.state, State::Stopped | State::Stuck { .. }) {

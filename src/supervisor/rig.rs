@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::sys::Os;
 use crate::sys::sim::SimOs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub fn service(text: &str) -> Service {
         env_files: Vec::new(),
         venv: None,
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: None,
         match_argv: Vec::new(),
         ports: Vec::new(),
@@ -241,6 +242,12 @@ impl Rig {
             }
             if matches!(slot.state, State::Spawning { .. }) {
                 return Err(format!("{name} is left half spawned"));
+            }
+        }
+        let mut recycled = BTreeSet::new();
+        for group in stack.slots().values().filter(|slot| slot.is_being_recycled()).flat_map(|slot| &slot.spec.groups) {
+            if !recycled.insert(group) {
+                return Err(format!("two services of {group} are recycled at the same moment"));
             }
         }
         let owner = |service: &ServiceName| stack.slot(service).and_then(|slot| slot.state.run());

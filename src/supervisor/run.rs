@@ -1,6 +1,6 @@
 use super::set::Traits;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Report, Swept};
+use crate::engine::{Monitor, Report, Swept};
 use crate::model::{ProcId, RunId, Service, ServiceName};
 use crate::sys::readiness::Readiness;
 use crate::sys::spawn::Held;
@@ -20,6 +20,8 @@ pub struct Run {
     pub sweep: Option<Killing>,
     /// What the sweep has ended so far that the main process no longer held.
     pub swept: Vec<Swept>,
+    /// Of a service that has limits.
+    pub monitor: Option<Monitor>,
     tasks: Vec<AbortHandle>,
     /// For the share of a core: CPU seconds of the tree, and when they were read.
     pub sampled: Option<(f64, crate::model::BootTime)>,
@@ -27,7 +29,18 @@ pub struct Run {
 
 impl Run {
     pub fn new(service: Arc<Service>, traits: Traits) -> Self {
-        Self { service, traits, pidfd: None, held: None, log_offset: 0, sweep: None, swept: Vec::new(), tasks: Vec::new(), sampled: None }
+        Self {
+            service,
+            traits,
+            pidfd: None,
+            held: None,
+            log_offset: 0,
+            sweep: None,
+            swept: Vec::new(),
+            monitor: None,
+            tasks: Vec::new(),
+            sampled: None,
+        }
     }
 
     pub fn main(&self) -> Option<ProcId> {

@@ -54,8 +54,9 @@ impl Household {
         let children = parents.iter().flat_map(|parent| procfs::children(*parent).unwrap_or_default());
         let mut orphans = Vec::new();
         for pid in children.filter(|pid| !known.contains(pid)) {
-            if !is_another_devstacks(&mut reader, pid, root) {
-                orphans.extend(reader.stat(pid).ok());
+            let Ok(stat) = reader.stat(pid) else { continue };
+            if stat.is_dead() || !is_another_devstacks(&mut reader, pid, root) {
+                orphans.push(stat);
             }
         }
         Self { parents, known, orphans }
@@ -114,6 +115,19 @@ pub fn tree_and_strays(traits: &Traits, household: &Household) -> (Vec<Stat>, Ve
     let (mut inside, strays) = (stats(inside), stats(strays));
     inside.sort_by_key(|stat| (Some(stat.pid) != traits.main.map(|main| main.pid), stat.start_ticks, stat.pid));
     (inside, strays)
+}
+
+/// The living processes of a run, its main process first, as cheaply as they can be listed: by the kernel where there is a group.
+pub fn living(traits: &Traits, household: &Household) -> Vec<Stat> {
+    let Some(group) = &traits.group else {
+        let (mut tree, strays) = tree_and_strays(traits, household);
+        tree.extend(strays);
+        return tree;
+    };
+    let mut reader = Reader::default();
+    let mut stats: Vec<Stat> = group.members().into_iter().filter_map(|pid| reader.stat(pid).ok()).collect();
+    stats.sort_by_key(|stat| Some(stat.pid) != traits.main.map(|main| main.pid));
+    stats
 }
 
 /// The tree below a process, itself first.

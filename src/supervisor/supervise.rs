@@ -223,10 +223,13 @@ impl Supervisor {
                 Message::Report(service, run, report) => events.push(Event::Report(service, run, report)),
                 Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
                 Message::MainEnded(service, run) => {
+                    let out_of_memory = self.driver.os().ran_out_of_memory(run);
+                    events.extend(out_of_memory.map(|report| Event::Report(service.clone(), run, report)));
                     let exit = self.driver.os().exit_of(run);
                     events.push(Event::Report(service, run, Report::Ended(exit)));
                 }
                 Message::SweepDue(run) => self.driver.os_mut().advance_sweep(run),
+                Message::SampleDue(run) => self.driver.os_mut().sample(run),
                 Message::ChildEnded => self.driver.os_mut().collect_orphans(),
                 Message::Request(request, reply) => {
                     self.driver.handle(std::mem::take(&mut events));

@@ -2,9 +2,10 @@
 
 use super::run::Run;
 use super::set::{self, Household};
-use crate::control::{HealthView, LastExitView, Limits, ProcessView, ServiceView};
+use crate::control::{HealthView, LastExitView, Limits, MemoryTrend, ProcessView, ServiceView};
 use crate::engine::{Now, Slot, Stack, State};
 use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
+use crate::sys::cgroup::Group;
 use crate::sys::procfs::{self, Stat};
 
 const MIB: f64 = 1_048_576.0;
@@ -34,6 +35,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),
         processes: usage.map_or(0, |usage| count(usage.tree.len() + usage.strays.len())),
         threads: usage.map(|usage| usage.tree.iter().chain(&usage.strays).map(|stat| stat.threads).sum()),
+        memory_trend: usage.and_then(|usage| usage.trend.clone()),
         limits: limits(spec),
         ports: spec.ports.clone(),
         log_file: spec.log_file.strip_prefix(&project.root).unwrap_or(&spec.log_file).display().to_string(),
@@ -125,6 +127,7 @@ pub struct Usage {
     pub strays: Vec<Stat>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    pub trend: Option<MemoryTrend>,
 }
 
 /// Looks at the processes of a run; the share of a core is the mean since the last look, at first since its start.
@@ -132,32 +135,51 @@ pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Us
     let main = run.main()?;
     let (tree, strays) = set::tree_and_strays(&run.traits, household);
     run.traits.record(tree.iter().chain(&strays));
-    let (usage, seconds) = usage(main, tree, strays, run.sampled, now)?;
+    let (usage, seconds) = usage(main, tree, strays, run.traits.group.as_ref(), run.sampled, now)?;
     run.sampled = Some((seconds, now));
-    Some(usage)
+    Some(Usage { trend: trend(run), ..usage })
+}
+
+fn trend(run: &Run) -> Option<MemoryTrend> {
+    let (trend, limit) = (run.monitor.as_ref()?.trend(), run.service.memory_limit?);
+    Some(MemoryTrend {
+        peak_mb: tenth(trend.peak()? as f64 / MIB),
+        slope_mb_per_hour: trend.slope().map(|slope| tenth(slope * 3600.0 / MIB)),
+        limit_in_seconds: trend.reaches(limit).map(|left| left.as_secs_f64().round()),
+    })
 }
 
 /// As [`measure`], by somebody who knows nothing but the main process.
 pub fn measure_tree(main: ProcId, now: BootTime) -> Option<Usage> {
-    usage(main, set::tree(main.pid), Vec::new(), None, now).map(|(usage, _)| usage)
+    usage(main, set::tree(main.pid), Vec::new(), None, None, now).map(|(usage, _)| usage)
 }
 
-fn usage(main: ProcId, tree: Vec<Stat>, strays: Vec<Stat>, before: Option<(f64, BootTime)>, now: BootTime) -> Option<(Usage, f64)> {
+fn usage(
+    main: ProcId,
+    tree: Vec<Stat>,
+    strays: Vec<Stat>,
+    group: Option<&Group>,
+    before: Option<(f64, BootTime)>,
+    now: BootTime,
+) -> Option<(Usage, f64)> {
     if tree.first().is_none_or(|first| first.start_ticks != main.start_ticks) {
         return None;
     }
     let all = || tree.iter().chain(&strays);
-    let seconds = all().map(cpu_seconds).sum::<f64>();
+    let seconds = cpu_seconds(group, all());
     let (used, since) = before.unwrap_or((0.0, procfs::started_at(main.start_ticks)));
     let elapsed = now.since(since).as_secs_f64();
     let cpu_percent = if elapsed > 0.0 { ((seconds - used) / elapsed * 100.0).max(0.0) } else { 0.0 };
     let memory_bytes = all().map(Stat::rss_bytes).sum();
-    Some((Usage { tree, strays, memory_bytes, cpu_percent }, seconds))
+    Some((Usage { tree, strays, memory_bytes, cpu_percent, trend: None }, seconds))
 }
 
-/// Children that ended are counted by whoever waited for them.
-pub fn cpu_seconds(stat: &Stat) -> f64 {
-    procfs::started_at(stat.utime + stat.stime + stat.cutime + stat.cstime).as_nanos() as f64 / 1e9
+/// Processor time of a run since its start. The kernel's own sum where there is a group; otherwise that of its processes, where
+/// children that ended are counted by whoever waited for them.
+pub fn cpu_seconds<'a>(group: Option<&Group>, processes: impl IntoIterator<Item = &'a Stat>) -> f64 {
+    let ticks = |stat: &Stat| stat.utime + stat.stime + stat.cutime + stat.cstime;
+    let of_processes = || procfs::started_at(processes.into_iter().map(ticks).sum()).as_nanos() as f64 / 1e9;
+    group.and_then(Group::cpu_time).map_or_else(of_processes, |time| time.as_secs_f64())
 }
 
 /// The processes of a tree for a person, parents before children.

@@ -1,13 +1,10 @@
-//! What is looked at while a run lives: its health, its use of memory and processor.
+//! The health of a run, asked for while it lives.
 
 use super::message::Inbox;
 use super::probe::Prober;
 use super::run::report;
-use super::{set, view};
-use crate::engine::{Monitor, Report, Sample, Verdict};
-use crate::model::{HealthCheck, ProcId, RunId, Service, ServiceName};
-use crate::sys::clock;
-use crate::sys::procfs::{Stat, proportional_bytes};
+use crate::engine::Report;
+use crate::model::{HealthCheck, RunId, Service};
 use std::sync::Arc;
 
 /// Asks at every interval, until the run ends.
@@ -18,36 +15,5 @@ pub async fn health(service: Arc<Service>, run: RunId, check: HealthCheck, probe
             return;
         }
         tokio::time::sleep(check.interval).await;
-    }
-}
-
-/// Samples the tree until a limit is crossed or the run ends.
-pub async fn limits(service: ServiceName, run: RunId, main: ProcId, mut monitor: Monitor, inbox: Inbox) {
-    loop {
-        let tree = set::tree(main.pid);
-        if tree.first().is_none_or(|first| first.start_ticks != main.start_ticks) {
-            return;
-        }
-        let sample = Sample {
-            at: clock::now(),
-            cpu_seconds: tree.iter().map(view::cpu_seconds).sum(),
-            resident: tree.iter().map(Stat::rss_bytes).sum(),
-        };
-        let verdict = match monitor.judge(sample) {
-            // What may not be read counts as it was: a guess must not save a worker that eats the machine.
-            Verdict::ConfirmMemory => {
-                let proportional = |stat: &Stat| proportional_bytes(stat.pid).unwrap_or_else(|_| stat.rss_bytes());
-                monitor.confirm(tree.iter().map(proportional).sum())
-            }
-            verdict => verdict,
-        };
-        match verdict {
-            Verdict::Fine { again_in } => tokio::time::sleep(again_in).await,
-            Verdict::Exceeded(reason) => {
-                let _ = inbox.send(report(&service, run, Report::Exceeded(reason))).await;
-                return;
-            }
-            Verdict::ConfirmMemory => return,
-        }
     }
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Set to anything, it makes devstack do without.
 pub const OFF: &str = "DEVSTACK_NO_CGROUP";
@@ -36,6 +37,8 @@ impl Groups {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
             _ => {}
         }
+        // Refused where the controller is not ours to pass on; then only our own looks watch the memory.
+        let _ = fs::write(folder.join("cgroup.subtree_control"), "+memory");
         let groups = Self { folder };
         groups.prune();
         groups.folder.join("cgroup.kill").exists().then_some(groups)
@@ -116,6 +119,30 @@ impl Group {
     /// When the group is gone.
     pub fn kill(&self) -> io::Result<()> {
         self.write("cgroup.kill", "1")
+    }
+
+    /// Of all that ever ran in it; `None` where the kernel does not say.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        Some(Duration::from_micros(self.entry("cpu.stat", "usage_usec")?))
+    }
+
+    /// The kernel ends processes of it rather than let it use more than so many bytes. Needs the memory controller.
+    pub fn limit_memory(&self, bytes: u64) {
+        // One member less is a broken pool: all of it or nothing.
+        if self.write("memory.max", &bytes.to_string()).is_ok() {
+            let _ = self.write("memory.oom.group", "1");
+        }
+    }
+
+    /// The kernel has ended processes of it because of [`Group::limit_memory`].
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.entry("memory.events", "oom_kill").is_some_and(|count| count > 0)
+    }
+
+    /// A number of one of the kernel's lists of `name value` lines.
+    fn entry(&self, file: &str, name: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.path.join(file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     fn write(&self, name: &str, value: &str) -> io::Result<()> {

@@ -22,6 +22,7 @@ mod hostile_paths;
 mod identity;
 mod layers;
 mod leftovers;
+mod limits;
 mod logs;
 mod lost_ledger;
 mod on_terminal;

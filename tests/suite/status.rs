@@ -40,7 +40,7 @@ fn has_shape(value: &Value, shape: &[(&str, &str)]) {
     }
 }
 
-const SERVICE: [(&str, &str); 18] = [
+const SERVICE: [(&str, &str); 19] = [
     ("name", "text"),
     ("state", "text"),
     ("ready", "flag"),
@@ -55,6 +55,7 @@ const SERVICE: [(&str, &str); 18] = [
     ("cpu_percent", "number?"),
     ("memory_mb", "number?"),
     ("processes", "whole"),
+    ("memory_trend", "object"),
     ("limits", "object"),
     ("ports", "list"),
     ("log_file", "text"),

@@ -237,6 +237,7 @@ fn service(root: &Path) -> Service {
         env_files: Vec::new(),
         venv: None,
         depends_on: Vec::new(),
+        groups: Vec::new(),
         setup: None,
         match_argv: argv,
         ports: Vec::new(),

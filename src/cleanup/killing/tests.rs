@@ -189,3 +189,27 @@ proptest! {
         prop_assert!(steps <= 4 * world.set.len() + 12, "{} steps for {}", steps, world.set.len());
     }
 }
+
+#[test]
+fn nobody_is_called_gone_by_a_scan_that_met_somebody_freshly_dead() {
+    let proc = |pid| ProcId { pid, start_ticks: 1 };
+    let dead = |pid| Member { proc: proc(pid), tracker: false, zombie: true };
+    let alive = |pid| Member { zombie: false, ..dead(pid) };
+    let mut killing = Killing::new(None, BootTime::default().after(Duration::from_secs(10)));
+    let mut step = |members: &[Member]| killing.next(BootTime::default(), members).then;
+    assert_eq!(step(&[dead(7)]), Then::Rescan, "its child may have been missed");
+    assert_eq!(step(&[dead(7), dead(8)]), Then::Rescan, "as it was");
+    assert_eq!(step(&[dead(7), dead(8), alive(9)]), Then::Rescan, "and here is the next");
+    assert!(matches!(step(&[dead(7), dead(8), alive(9)]), Then::Wait { .. }));
+    assert_eq!(step(&[dead(7), dead(8), dead(9)]), Then::Rescan);
+    assert_eq!(step(&[dead(7), dead(9)]), Then::Empty, "those were known to be dead");
+}
+
+#[test]
+fn who_forks_and_dies_faster_than_it_is_seen_is_named_in_the_end() {
+    let late = BootTime::default().after(Duration::from_secs(10));
+    let mut killing = Killing::new(None, late);
+    let flee = |pid| Member { proc: ProcId { pid, start_ticks: 1 }, tracker: false, zombie: true };
+    assert_eq!(killing.next(BootTime::default(), &[flee(1)]).then, Then::Rescan);
+    assert_eq!(killing.next(late, &[flee(2)]).then, Then::Stuck(vec![flee(2).proc]));
+}

@@ -30,6 +30,7 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
         memory_mb: up.then_some(856.3),
         processes: u32::from(up),
         threads: up.then_some(1),
+        memory_trend: None,
         limits: Limits::default(),
         ports: vec![9091],
         log_file: format!("logs/dev_{name}.log"),

@@ -3,6 +3,7 @@
 //! However it ends, by a key, a signal, an error or a panic, the terminal is left as it was found.
 
 use super::Layout;
+use super::history::History;
 use crate::cli::output::Output;
 use crate::cli::{Error, style};
 use crate::control::Snapshot;
@@ -27,7 +28,7 @@ const FRAME_END: &str = "\x1b[J\x1b[?2026l";
 /// [`Error::interrupted`] after Ctrl-C, what `fetch` fails with, and what standard output fails with.
 pub fn run(
     mut fetch: impl FnMut() -> Result<Snapshot, Error>,
-    render: impl Fn(&Snapshot, Layout) -> String,
+    render: impl Fn(&Snapshot, Layout, &History) -> String,
     interval: Duration,
 ) -> Result<(), Error> {
     let terminal = console::Term::stdout();
@@ -35,12 +36,14 @@ pub fn run(
     let events = Signals::hold(&held[..if terminal.is_term() { 5 } else { 4 }]).map_err(cannot_wait)?;
     // Fetched first: what fails at once is told on the ordinary screen.
     let mut snapshot = fetch()?;
+    let mut history = History::default();
+    history.add(&snapshot);
     let mut screen = if terminal.is_term() { Some(Screen::enter()?) } else { None };
     let mut output = Output::stdout()?;
     let mut next = Deadline::after(interval);
     loop {
         let layout = Layout::of_stdout();
-        let text = render(&snapshot, layout);
+        let text = render(&snapshot, layout, &history);
         let heading = heading(&snapshot, layout);
         let picture = match &screen {
             Some(_) => frame(&heading, &text, usize::from(terminal.size().0)),
@@ -50,6 +53,7 @@ pub fn run(
         match pause(&events, &output, &mut screen, next)? {
             Wake::Due => {
                 snapshot = fetch()?;
+                history.add(&snapshot);
                 next = Deadline::after(interval);
             }
             Wake::Redraw => {}

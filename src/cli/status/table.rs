@@ -1,5 +1,6 @@
 //! One row a service, as `kubectl get` lays it out; what does not fit is left out from the right, never wrapped.
 
+use super::history::History;
 use super::{Layout, one_line, words};
 use crate::control::{ServiceView, Snapshot, StateWord};
 use crate::model::Reason;
@@ -12,11 +13,12 @@ const GAP: usize = 2;
 const HEALTH: usize = 2;
 const STRAYS: &str = "STRAYS";
 
-pub fn render(snapshot: &Snapshot, layout: Layout) -> String {
+/// With a `history`, which only somebody has who goes on watching, also how it developed.
+pub fn render(snapshot: &Snapshot, layout: Layout, history: Option<&History>) -> String {
     if snapshot.services.is_empty() {
         return "no services\n".to_owned();
     }
-    let mut columns = columns(snapshot, layout);
+    let mut columns = columns(snapshot, layout, history);
     let mut widths: Vec<usize> = columns.iter().map(Column::width).collect();
     let shown = how_many_fit(&widths, layout.width);
     let strays_hidden = columns.iter().skip(shown).any(|column| column.title == STRAYS);
@@ -56,7 +58,7 @@ impl Column {
 }
 
 /// Every column with something to say, all text already safe to show.
-fn columns(snapshot: &Snapshot, layout: Layout) -> Vec<Column> {
+fn columns(snapshot: &Snapshot, layout: Layout, history: Option<&History>) -> Vec<Column> {
     let services = &snapshot.services;
     let column = |title, cell: &dyn Fn(&ServiceView) -> String| Column { title, cells: services.iter().map(cell).collect() };
     let mut columns = vec![
@@ -66,11 +68,15 @@ fn columns(snapshot: &Snapshot, layout: Layout) -> Vec<Column> {
         column("PID", &|s| words::or_dash(s.pid, |pid| pid.to_string())),
         column("UPTIME", &|s| words::or_dash(s.uptime_seconds, words::duration)),
         column("CPU", &|s| words::or_dash(s.cpu_percent, words::percent)),
-        column("MEM", &|s| words::or_dash(s.memory_mb, words::memory)),
+        column("MEM", &|s| words::or_dash(s.memory_mb, |mb| memory_cell(mb, s, history.is_some()))),
         column("RESTARTS", &|s| s.restarts.to_string()),
         column("REMAINING", &|s| words::or_dash(s.remaining_seconds, words::duration)),
         column("PORTS", &|s| if s.ports.is_empty() { "-".to_owned() } else { ports(s) }),
     ];
+    if let Some(history) = history {
+        columns.push(column("CPU, 5 MIN", &|s| history.cpu(s)));
+        columns.push(column("MEM, 5 MIN", &|s| history.memory(s)));
+    }
     if services.iter().any(|s| s.strays > 0) {
         columns.push(column(STRAYS, &|s| s.strays.to_string()));
     }
@@ -83,6 +89,13 @@ fn columns(snapshot: &Snapshot, layout: Layout) -> Vec<Column> {
         columns.push(column("DETAIL", &|s| words::or_dash(s.detail.as_deref(), one_line)));
     }
     columns
+}
+
+/// With the share of the limit for somebody who watches it.
+fn memory_cell(mb: f64, service: &ServiceView, watched: bool) -> String {
+    let limit = service.limits.memory_limit_mb.filter(|limit| watched && *limit > 0.0);
+    let share = limit.map(|limit| format!(" ({:.0}%)", mb / limit * 100.0)).unwrap_or_default();
+    words::memory(mb) + &share
 }
 
 fn ports(service: &ServiceView) -> String {
@@ -106,6 +119,7 @@ fn notes(service: &ServiceView, health_hidden: bool, strays_hidden: bool) -> Vec
         notes.push(health);
     }
     notes.extend(service.detail.as_deref().map(one_line));
+    notes.extend(service.memory_trend.as_ref().and_then(words::growth));
     if strays_hidden && service.strays > 0 {
         let (processes, outlived) = if service.strays == 1 { ("process", "outlives its run") } else { ("processes", "outlive their run") };
         notes.push(format!("{} {processes} {outlived}: devstack cleanup-workers {}", service.strays, service.name));
@@ -217,7 +231,7 @@ bot      backoff  -              -     -       -      -       4         -       
   tried again in 8s
 api      running  healthy 1.2ms  4720  3h 12m  45.2%  856 MB  0         22h 59m    9091   2       -
 ";
-        assert_eq!(render(&stack(), layout(Some(160))), expected);
+        assert_eq!(render(&stack(), layout(Some(160)), None), expected);
     }
 
     #[test]
@@ -230,17 +244,17 @@ bot      backoff  -              -     -       -      -       4
 api      running  healthy 1.2ms  4720  3h 12m  45.2%  856 MB  0
   2 processes outlive their run: devstack cleanup-workers api
 ";
-        assert_eq!(render(&stack(), layout(Some(80))), expected);
+        assert_eq!(render(&stack(), layout(Some(80)), None), expected);
         for width in [40, 20, 10, 1] {
-            let text = render(&stack(), layout(Some(width)));
+            let text = render(&stack(), layout(Some(width)), None);
             assert!(text.lines().all(|line| console::measure_text_width(line) <= width), "{width}:\n{text}");
         }
-        assert!(render(&stack(), layout(Some(40))).starts_with("SERVICE  STATE    HEALTH         PID\n"));
+        assert!(render(&stack(), layout(Some(40)), None).starts_with("SERVICE  STATE    HEALTH         PID\n"));
     }
 
     #[test]
     fn a_pipe_gets_every_column_on_one_line_a_service() {
-        let text = render(&stack(), layout(None));
+        let text = render(&stack(), layout(None), None);
         assert_eq!(text.lines().count(), 4);
         assert!(text.lines().next().is_some_and(|header| header.ends_with("LAST EXIT                 DETAIL")), "{text}");
         assert!(text.contains("crashed (SIGKILL) 2m ago  tried again in 8s\n"), "{text}");
@@ -254,12 +268,12 @@ api      running  healthy 1.2ms  4720  3h 12m  45.2%  856 MB  0
         hostile.health.reason = "\x1b]52;c;x\x07\u{9b}2J 東京東京東京東京東京東京東京東京東京".to_owned();
         hostile.detail = Some("a\nb\r\u{202e}c".to_owned());
         for width in [None, Some(40), Some(80), Some(160)] {
-            let text = render(&snapshot(vec![hostile.clone()]), layout(width));
+            let text = render(&snapshot(vec![hostile.clone()]), layout(width), None);
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
             assert!(!text.contains('\u{202e}') && text.contains("\\x1b]52"), "{text:?}");
             assert!(width.is_none_or(|width| text.lines().all(|line| console::measure_text_width(line) <= width)), "{text}");
         }
-        let coloured = render(&snapshot(vec![hostile]), Layout { colors: true, ..layout(Some(80)) });
+        let coloured = render(&snapshot(vec![hostile]), Layout { colors: true, ..layout(Some(80)) }, None);
         assert!(coloured.contains("\x1b[32mrunning\x1b[0m") && coloured.contains("\x1b[31mhung\x1b[0m"), "{coloured:?}");
     }
 
@@ -268,7 +282,7 @@ api      running  healthy 1.2ms  4720  3h 12m  45.2%  856 MB  0
         let mut wide = service("mtproto", StateWord::Running);
         wide.health.status = "asleep".to_owned();
         wide.health.reason = "東京".to_owned();
-        let text = render(&snapshot(vec![wide, service("bot", StateWord::Running)]), layout(Some(160)));
+        let text = render(&snapshot(vec![wide, service("bot", StateWord::Running)]), layout(Some(160)), None);
         let pids: Vec<usize> = text
             .lines()
             .map(|line| line.find("PID").or(line.find("4720")).map_or(0, |at| console::measure_text_width(&line[..at])))

@@ -1,6 +1,6 @@
 //! Numbers as a person reads them at a glance: two units at most, never wider than eight characters.
 
-use crate::control::{HealthView, LastExitView};
+use crate::control::{HealthView, LastExitView, MemoryTrend};
 use jiff::Timestamp;
 
 /// `450ms`, `45s`, `3m 20s`, `3h 12m`, `2d 4h`.
@@ -59,6 +59,14 @@ pub fn health(health: &HealthView) -> String {
     }
 }
 
+/// What grows towards its limit within a day is news.
+pub fn growth(trend: &MemoryTrend) -> Option<String> {
+    let (slope, left) = (trend.slope_mb_per_hour?, trend.limit_in_seconds?);
+    let left = duration(left.max(1.0));
+    (trend.limit_in_seconds? < 86_400.0)
+        .then(|| format!("memory grows by {}/h: limit in about {}", memory(slope), left.split(' ').next().unwrap_or(&left)))
+}
+
 fn latency(ms: f64) -> String {
     match ms {
         _ if ms < 10.0 => format!("{ms:.1}ms"),
@@ -105,6 +113,14 @@ mod tests {
             assert_eq!(memory(mb), expected, "{mb}");
         }
         assert_eq!(percent(45.21), "45.2%");
+    }
+
+    #[test]
+    fn growth_is_told_when_the_limit_is_near() {
+        let trend = |slope, left| growth(&MemoryTrend { peak_mb: 900.0, slope_mb_per_hour: slope, limit_in_seconds: left });
+        assert_eq!(trend(Some(38.0), Some(18_400.0)).as_deref(), Some("memory grows by 38 MB/h: limit in about 5h"));
+        assert_eq!(trend(Some(3.0), Some(90_000.0)), None, "not today");
+        assert_eq!(trend(Some(-2.0), None), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Notice, Now, Probed, Report, Running, State, Wanted};
+use super::super::{Act, Cause, Finding, Notice, Now, Probed, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
+use std::collections::BTreeSet;
 
 impl Slot {
     pub(in crate::engine) fn on_report(&mut self, run: RunId, report: Report, turn: &mut Turn) {
@@ -22,9 +23,7 @@ impl Slot {
             (Report::NotSpawned { cause, permanent }, State::Spawning { .. }) => self.on_not_spawned(run, cause, permanent, turn),
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
             (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
-            (Report::Exceeded(reason), State::Starting { .. } | State::Running { .. }) => {
-                self.begin_stop(run, reason, self.spec.stop_timeout, turn);
-            }
+            (Report::Limit(finding), _) => self.on_limit(run, finding, turn),
             (Report::Ended(exit), _) => self.on_ended(run, exit, turn),
             (Report::SetEmpty, _) => self.on_set_empty(run, turn),
             (Report::Survivors(survivors), _) => self.on_survivors(run, survivors, turn),
@@ -50,6 +49,23 @@ impl Slot {
         }
     }
 
+    pub(super) fn on_limit(&mut self, run: RunId, finding: Finding, turn: &mut Turn) {
+        match (finding, &self.state) {
+            (Finding::Near(measured), State::Starting { .. } | State::Running { .. }) => {
+                self.announce(turn, Notice::NearLimit { run, measured });
+            }
+            (Finding::Exceeded(measured), State::Starting { .. } | State::Running { .. }) => {
+                self.announce(turn, Notice::OverLimit { run, measured });
+                self.begin_stop(run, measured.reason(), self.spec.stop_timeout, turn);
+            }
+            (Finding::Overrun(measured), &State::Stopping { run, why, .. }) => {
+                self.announce(turn, Notice::OverLimit { run, measured });
+                self.begin_kill(run, why, turn);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn on_survivors(&mut self, run: RunId, survivors: Vec<(i32, String)>, turn: &mut Turn) {
         let (exit, why) = match &self.state {
             State::Killing { why, .. } => (None, Some(*why)),
@@ -67,6 +83,24 @@ impl Slot {
             State::Running { .. } if self.pending_stop.is_some() => None,
             _ => self.state.deadline(),
         }
+    }
+
+    /// Between two runs by plan: not ready again after max runtime ended the last one.
+    pub fn is_being_recycled(&self) -> bool {
+        match self.state {
+            State::Stopping { why, .. } | State::Killing { why, .. } => why == Reason::MaxRuntime,
+            State::Draining { why, .. } => why == Some(Reason::MaxRuntime),
+            // Neither a start that takes too long nor one that somebody asked for.
+            State::Clearing { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => {
+                self.history.restarts > 0 && self.last_exit.as_ref().is_some_and(|last| last.reason == Reason::MaxRuntime)
+            }
+            _ => false,
+        }
+    }
+
+    /// Its run may only end by plan once another service of its group is back.
+    pub(in crate::engine) fn is_held_back_by(&self, recycled: &BTreeSet<String>) -> bool {
+        matches!(self.state, State::Running { .. }) && self.spec.groups.iter().any(|group| recycled.contains(group))
     }
 
     pub(in crate::engine) fn is_due(&self, now: BootTime) -> bool {

@@ -17,12 +17,16 @@ use std::time::Duration;
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
 const SECOND_PATIENCE: Duration = Duration::from_secs(10);
 
+/// So long a sweep keeps everything else waiting.
+const AT_A_STRETCH: Duration = Duration::from_millis(20);
+
 /// What is stuck is looked at again at least this often.
 const LONG: Duration = Duration::from_secs(3600);
 
 impl LinuxOs {
     /// One more step of emptying a run's set.
     pub fn advance_sweep(&mut self, id: RunId) {
+        let begun = clock::now();
         loop {
             let household = self.household();
             let Some(run) = self.runs.get_mut(&id) else { return };
@@ -32,7 +36,11 @@ impl LinuxOs {
             perform(run, &next, &found);
             failpoint::reach(Failpoint::SweepBegun);
             let (on, until) = match next.then {
+                // Others are heard in between: who forks and flees can keep this up for long.
+                Then::Rescan if clock::now().since(begun) > AT_A_STRETCH && self.inbox.try_send(Message::SweepDue(id)).is_ok() => return,
                 Then::Rescan => {
+                    // The dead of the last scan only slow down the next.
+                    self.collect_orphans();
                     self.household = None;
                     continue;
                 }
@@ -78,6 +86,10 @@ fn perform(run: &mut Run, next: &Next, found: &[Belonging]) {
         }
         // A process of another user stays; it is named at the end.
         if let Ok(Some(process)) = PidFd::open(proc) {
+            // Who forks before the signal arrives has children that we can keep up with.
+            if signal == Signal::STOP {
+                process.put_last();
+            }
             let _ = process.signal(signal);
         }
     }

@@ -1,4 +1,4 @@
-use crate::model::{Exit, Reason};
+use crate::model::{Exit, Measured};
 use std::time::Duration;
 
 /// What a simulated worker will do, from its spawn to its end.
@@ -16,7 +16,7 @@ pub struct Behaviour {
     pub children: Vec<Child>,
     /// Its probes fail from then on.
     pub unwell_after: Option<Duration>,
-    pub exceeds: Option<(Duration, Reason)>,
+    pub exceeds: Option<(Duration, Measured)>,
 }
 
 /// A process that a worker starts, and that does not end by itself when the worker does.

@@ -241,8 +241,8 @@ impl Os for SimOs {
         if let Some(wait) = behaviour.ready_after {
             self.world.plan_ready(&service.name, id, wait);
         }
-        if let Some((wait, reason)) = behaviour.exceeds {
-            self.world.plan_excess(&service.name, id, wait, reason);
+        if let Some((wait, measured)) = behaviour.exceeds {
+            self.world.plan_excess(&service.name, id, wait, measured);
         }
     }
 

@@ -1,6 +1,6 @@
 use super::Behaviour;
-use crate::engine::{Event, Now, Report, Running};
-use crate::model::{BootTime, Exit, Pid, ProcId, Reason, RunId, ServiceName, Signal};
+use crate::engine::{Event, Finding, Now, Report, Running};
+use crate::model::{BootTime, Exit, Measured, Pid, ProcId, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -206,8 +206,8 @@ impl World {
         self.plan_probe(service, id, interval);
     }
 
-    pub fn plan_excess(&mut self, service: &ServiceName, run: RunId, wait: Duration, reason: Reason) {
-        self.plan(wait, Happening::Tell(Event::Report(service.clone(), run, Report::Exceeded(reason))));
+    pub fn plan_excess(&mut self, service: &ServiceName, run: RunId, wait: Duration, measured: Measured) {
+        self.plan(wait, Happening::Tell(Event::Report(service.clone(), run, Report::Limit(Finding::Exceeded(measured)))));
     }
 
     /// What runs says whose it is.
