@@ -34,8 +34,12 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Nobody means to be told more often.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What is to be run.
 pub struct Job {
@@ -103,7 +107,7 @@ impl<'a> Alone<'a> {
         let for_us = |key: &std::ffi::OsString| service_manager::VARIABLES.iter().any(|name| *key == *name);
         let environment = Environment::new(&project, std::env::vars_os().filter(|(key, _)| !for_us(key)));
         let mut os = LinuxOs::new(project.clone(), None, procfs::origin()?, Rc::new(environment), inbox.clone(), None);
-        let predecessors = if job.claim.is_none() { predecessors::of(&project.root) } else { Vec::new() };
+        let predecessors = job.claim.is_none().then(|| predecessors::of(&project.root));
         os.stay_in_foreground(job.health_address, predecessors);
         let mut driver = Driver::new(store::new_stack(), os);
         driver.configure(&project.services);
@@ -114,7 +118,7 @@ impl<'a> Alone<'a> {
             tokio::task::spawn_local(serve::accept(listener, inbox, places.clone(), driver.os().helpers().clone()));
         }
         let watchdog = manager.as_ref().and_then(ServiceManager::watchdog).map(|patience| {
-            let mut watchdog = interval(patience / 2);
+            let mut watchdog = interval((patience / 2).max(LEAST_INTERVAL));
             watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
             watchdog
         });

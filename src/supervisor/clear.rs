@@ -90,7 +90,7 @@ impl Clearing {
         for &port in self.service.ports.iter().chain(&self.service.health_port) {
             if let Ok(Some(holder)) = procfs::holder_of_port(port)
                 // Its health_port is held by devstack, from an earlier run on.
-                && holder.pid != Some(std::process::id().cast_signed())
+                && !(Some(port) == self.service.health_port && holder.pid == Some(std::process::id().cast_signed()))
             {
                 return Err(self.taken(port, &holder));
             }

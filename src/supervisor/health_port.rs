@@ -1,4 +1,5 @@
-//! `health_port`: devstack answers for a worker that has no endpoint of its own.
+//! `health_port`: devstack answers for a worker that has no endpoint of its own, from its first start until it is stopped; also
+//! between two runs, and once it has failed for good.
 //!
 //! Decides nothing: what is answered is what `status` says. Guards that questions without end do not keep the owner of the
 //! states from its work: what it said a moment ago is good enough for the next who asks.

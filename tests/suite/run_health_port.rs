@@ -68,10 +68,13 @@ fn who_asks_by_another_name_or_otherwise_than_it_is_answered_is_told_so() {
         ("HEAD /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".to_owned(), "200"),
         ("POST /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".to_owned(), "405"),
         ("garbage\r\n\r\n".to_owned(), "400"),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), "200"),
         (format!("GET /health HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
     ] {
         assert_eq!(status(&request), expected, "{}", &request[..request.len().min(60)]);
     }
+    let two = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+    assert_eq!(raw(port, &two).matches("HTTP/1.1").count(), 1, "one request a connection");
     send(devstack.id(), Signal::TERM);
     devstack.end().ends_with(0);
 }

@@ -84,6 +84,44 @@ fn what_runs_in_the_foreground_is_not_started_adopted_or_cleaned_up_and_status_s
     assert!(web["pid"].is_null() && web["state"] == "failed", "the supervisor was refused it: {web}");
 }
 
+/// Main processes of `web`, whoever started them.
+fn instances(stack: &TestStack) -> usize {
+    let argv = |id: &ProcId| procfs::argv(id.pid).unwrap_or_default();
+    let is_web = |id: &ProcId| argv(id).get(1..).is_some_and(|rest| rest == [b"worker.py".to_vec(), b"web".to_vec()]);
+    stack.processes().iter().filter(|id| is_web(id)).count()
+}
+
+#[test]
+fn ten_at_the_same_moment_make_one_instance() {
+    let stack = TestStack::new(WEB);
+    let mut all: Vec<Running<'_>> = (0..10).map(|_| stack.begin("run web")).collect();
+    wait_until("all but one are refused", || all.iter_mut().filter_map(|one| one.is_over().then_some(())).count() == 9);
+    wait_until("one runs", || instances(&stack) == 1);
+    all.retain_mut(|one| !one.is_over());
+    end(all.pop().expect("one is left"));
+    assert_eq!(instances(&stack), 0);
+}
+
+#[test]
+fn a_start_at_the_same_moment_makes_no_second_instance() {
+    let stack = TestStack::new(&format!("{WEB}[services.bot]\ncommand = 'python3 worker.py bot'\n"));
+    // The supervisor is there already: both have the same way to go.
+    stack.run("start bot").ends_with(0);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let mut foreground = stack.begin("run web");
+        let start = stack.run("start web");
+        wait_until("the other has decided, too", || foreground.is_over() || foreground.stdout().contains("web started"));
+        let runs = !foreground.is_over();
+        assert_eq!(instances(&stack), usize::from(start.code == Some(0)) + usize::from(runs), "{start:?} {}", foreground.stderr());
+        assert!(start.code != Some(0) || !runs, "{start:?} {}", foreground.stderr());
+        seen.insert((start.code, runs));
+        stack.run("stop web").ends_with(0);
+        drop(foreground);
+    }
+    println!("start and run ended with {seen:?}");
+}
+
 #[test]
 fn stop_ends_it_as_any_other_service() {
     let stack = TestStack::new(WEB);

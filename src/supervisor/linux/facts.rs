@@ -18,8 +18,9 @@ impl LinuxOs {
     }
 
     fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {
-        let mut found = look(&self.project, &self.ledger_facts())?;
-        for project in self.predecessors() {
+        let Some(predecessors) = self.predecessors() else { return look(&self.project, &self.ledger_facts()) };
+        let mut found = Vec::new();
+        for project in predecessors {
             let service = project.services.keys().next().cloned();
             let left = look(&project, &LedgerFacts::default())?;
             found.extend(left.into_iter().map(|decision| Decision { service: service.clone(), ..decision }));

@@ -17,19 +17,20 @@ use std::path::PathBuf;
 pub(super) struct Foreground {
     /// Where `health_port` listens.
     health_address: IpAddr,
-    predecessors: Vec<PathBuf>,
+    predecessors: Option<Vec<PathBuf>>,
 }
 
 impl LinuxOs {
     /// From now on workers write to the output of this process, and read its input. `health_address`: where a `health_port` listens.
-    /// `predecessors`: the roots of projects whose processes end before anything starts.
-    pub fn stay_in_foreground(&mut self, health_address: IpAddr, predecessors: Vec<PathBuf>) {
+    /// `predecessors`: of a command without a project, the projects whose processes end before it starts; nothing else can be in
+    /// its way.
+    pub fn stay_in_foreground(&mut self, health_address: IpAddr, predecessors: Option<Vec<PathBuf>>) {
         self.foreground = Some(Foreground { health_address, predecessors });
     }
 
-    pub(super) fn predecessors(&self) -> impl Iterator<Item = Project> {
-        let roots = self.foreground.iter().flat_map(|foreground| &foreground.predecessors);
-        roots.map(|root| Project { root: root.clone(), ..Project::clone(&self.project) })
+    pub(super) fn predecessors(&self) -> Option<Vec<Project>> {
+        let roots = self.foreground.as_ref()?.predecessors.as_ref()?.iter();
+        Some(roots.map(|root| Project { root: root.clone(), ..Project::clone(&self.project) }).collect())
     }
 
     /// A line that is waited for has to stand somewhere.
