@@ -2,7 +2,7 @@
 
 use super::{Error, exit_code, output, style};
 use crate::config::{self, Location, Problems, Trust};
-use crate::model::{Hooks, Project, ReadyWhen, Service};
+use crate::model::{Hooks, Project, Service};
 
 /// Validate the configuration.
 #[derive(Debug, clap::Args)]
@@ -54,12 +54,7 @@ fn env_files(project: &Project) -> Result<(), Error> {
 /// Keys of the contract whose time has not come. Silence would let somebody rely on them.
 fn not_acted_on(project: &Project) -> Vec<String> {
     let of_service = |service: &Service| {
-        let keys = [
-            (service.heartbeat_timeout.is_some(), "heartbeat_timeout"),
-            (!service.watch.is_empty(), "watch"),
-            (service.hooks != Hooks::default(), "hooks"),
-            (service.ready.when == ReadyWhen::Notify, "ready.notify"),
-        ];
+        let keys = [(!service.watch.is_empty(), "watch"), (service.hooks != Hooks::default(), "hooks")];
         keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()
     };
     let http = project.http_listen.map(|_| "http.listen".to_owned());

@@ -46,7 +46,13 @@ pub fn snapshot(context: &Context, services: &[ServiceName], tree: bool) -> Snap
             view.state = StateWord::Failed;
             view.ready = false;
             view.pid = None;
-            view.health = HealthView { status: "dead".to_owned(), reason: "not_running".to_owned(), checked_at: None, latency_ms: None };
+            view.health = HealthView {
+                status: "dead".to_owned(),
+                reason: "not_running".to_owned(),
+                checked_at: None,
+                latency_ms: None,
+                heartbeat_age_seconds: None,
+            };
             view.detail = Some("it ended while no supervisor was there to see it".to_owned());
         }
         if tree {

@@ -51,7 +51,7 @@ pub struct ServiceView {
     pub processes: u32,
     /// Of all of them.
     #[serde(default)]
-    pub threads: Option<u32>,
+    pub threads: u32,
     /// Only where memory is watched.
     #[serde(default)]
     pub memory_trend: Option<MemoryTrend>,
@@ -64,6 +64,9 @@ pub struct ServiceView {
     /// Whom it waits for, why it failed, when it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What it says of itself, as it said it: `STATUS=` of sd_notify(3).
+    #[serde(default)]
+    pub status_text: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
     /// Only when the tree was asked for.
@@ -78,6 +81,9 @@ pub struct HealthView {
     pub reason: String,
     pub checked_at: Option<Timestamp>,
     pub latency_ms: Option<f64>,
+    /// Since the last heartbeat, while the machine was awake; `None` for who has sent none to this supervisor.
+    #[serde(default)]
+    pub heartbeat_age_seconds: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,6 +39,10 @@ pub enum Act {
         run: RunId,
         signal: Signal,
     },
+    /// Have a hung worker write down where it is, if it knows how to; [`super::Report::StackAsked`] follows.
+    AskStack {
+        run: RunId,
+    },
     /// Kill what there is of the run, set-up commands included, and report when nothing is left.
     Sweep {
         run: RunId,
@@ -97,6 +101,11 @@ pub enum Notice {
         main: ProcId,
         seconds: f64,
         log_offset: u64,
+    },
+    /// It has named another process as its main one (`MAINPID=`), or something that is none; the one that was started stays it.
+    MainPidRefused {
+        run: RunId,
+        said: Option<Pid>,
     },
     /// Close to a limit: what is told before anything is done about it.
     NearLimit {

@@ -1,4 +1,5 @@
-use super::{Cause, Finding};
+use super::health::Activity;
+use super::{Cause, Finding, Said};
 use crate::model::{BootTime, Exit, Pid, ProcId, RunId, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     pub boot: BootTime,
+    /// How much of that the machine has slept: nothing was late for as long as nobody could run.
+    pub asleep: Duration,
     pub wall: Timestamp,
 }
 
@@ -62,6 +65,12 @@ pub enum Report {
     },
     Ready,
     Probed(Probed),
+    /// What a process of the run said of it, by sd_notify(3).
+    Notified(Vec<Said>),
+    /// The run goes on under another supervisor, to which what its processes say still comes.
+    StillHeard,
+    /// A hung worker was asked for its stack and had its time to write it down.
+    StackAsked,
     /// What it uses was measured against a limit.
     Limit(Finding),
     /// The main process ended. It is not reaped yet, so its numbers cannot be recycled.
@@ -94,8 +103,12 @@ pub struct Running {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     pub passed: bool,
+    /// No answer came within the time it was given.
+    pub timed_out: bool,
     /// The seed's word: `healthy`, or what the endpoint said or did instead.
     pub reason: String,
     pub latency: Duration,
     pub at: Timestamp,
+    /// What the run did while it did not answer well, if somebody looked.
+    pub activity: Option<Activity>,
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn at(millis: u64) -> Now {
-    Now { boot: BootTime::from_nanos(millis * 1_000_000), wall: jiff::Timestamp::UNIX_EPOCH }
+    Now { boot: BootTime::from_nanos(millis * 1_000_000), asleep: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH }
 }
 
 fn name() -> ServiceName {
@@ -37,7 +37,7 @@ fn service() -> Service {
         ports: Vec::new(),
         health: Some(HealthCheck { probe, interval: second, timeout: second, failures: 3, start_period: Duration::ZERO }),
         ready: Ready { when: ReadyWhen::Notify, timeout: 30 * second },
-        heartbeat_timeout: None,
+        heartbeat_timeout: Some(90 * second),
         max_runtime: Some(3600 * second),
         max_runtime_jitter: 0.05,
         memory_limit: None,
@@ -63,7 +63,14 @@ const RUN: RunId = RunId { epoch: 1, seq: 1 };
 fn reports() -> Vec<Report> {
     let cause = || Cause::new(CauseKind::NotSpawned, "no", None);
     let memory = Measured::Memory { used: 3 << 30, limit: 2 << 30 };
-    let probed = |passed| Probed { passed, reason: "so".to_owned(), latency: Duration::ZERO, at: jiff::Timestamp::UNIX_EPOCH };
+    let probed = |passed| Probed {
+        passed,
+        timed_out: false,
+        reason: "so".to_owned(),
+        latency: Duration::ZERO,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        activity: None,
+    };
     vec![
         Report::SetUp(Ok(())),
         Report::SetUp(Err(cause())),
@@ -75,6 +82,12 @@ fn reports() -> Vec<Report> {
         Report::Ready,
         Report::Probed(probed(true)),
         Report::Probed(probed(false)),
+        Report::Notified(vec![Said::Beat]),
+        Report::Notified(vec![Said::Failing]),
+        Report::Notified(vec![Said::Stopping]),
+        Report::Notified(vec![Said::Ready, Said::Status("so".to_owned()), Said::Extend(Duration::MAX), Said::Main(Some(1))]),
+        Report::StillHeard,
+        Report::StackAsked,
         Report::Limit(Finding::Near(memory)),
         Report::Limit(Finding::Exceeded(memory)),
         Report::Limit(Finding::Overrun(memory)),
@@ -136,7 +149,7 @@ fn every_state() -> Vec<Stack> {
         for event in events(slot.state.run().unwrap_or(RUN)) {
             let mut next = stack.clone();
             let later = next.next_deadline().unwrap_or_default().max(at(age * 1000).boot);
-            next.step(event, Now { boot: later, wall: jiff::Timestamp::UNIX_EPOCH }, &mut Vec::new());
+            next.step(event, Now { boot: later, asleep: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH }, &mut Vec::new());
             open.push_back((next, age + 1));
         }
         open.push_back((recovered(&stack), age + 1));
@@ -227,6 +240,7 @@ fn the_ledger_brings_back_every_state() {
             // What the probes said, and that devstack was restarted, is not for the next one to know.
             let mut known = slot.clone();
             known.health = Health::default();
+            known.heard.forget_silence();
             assert_eq!(format!("{:?}", back.stack.slot(name)), format!("{:?}", Some(known)).replace("unsure: true", "unsure: false"));
         }
         assert_eq!(Ledger::new(origin(), back.stack).to_json().expect("JSON"), bytes);

@@ -1,8 +1,10 @@
 mod down;
+mod notified;
+mod probed;
 mod reports;
 mod up;
 
-use super::{Act, Action, History, Notice, Now, Probed, StartMode, State, Wanted};
+use super::{Act, Action, Heard, History, Notice, Now, Probed, StartMode, State, Wanted};
 use crate::model::{BootTime, LastExit, ProcId, Reason, RunId, Service};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,9 @@ pub struct Slot {
     unsure: bool,
     #[serde(skip)]
     pub health: Health,
+    /// What the present run said of itself.
+    #[serde(default)]
+    pub heard: Heard,
 }
 
 /// The main process of a run.
@@ -62,7 +67,9 @@ pub(super) struct PendingStop {
 /// What the probes of the present run said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Health {
+    /// Those that speak for a restart.
     pub failures_in_a_row: u32,
+    has_passed: bool,
     pub last: Option<Probed>,
 }
 
@@ -97,20 +104,13 @@ impl Slot {
             removed: false,
             unsure: false,
             health: Health::default(),
+            heard: Heard::default(),
         }
     }
 
     /// The configuration as last read.
     pub fn latest(&self) -> &Arc<Service> {
         self.newer_spec.as_ref().unwrap_or(&self.spec)
-    }
-
-    pub fn is_unhealthy(&self) -> bool {
-        self.spec.health.as_ref().is_some_and(|check| self.health.failures_in_a_row >= check.failures)
-    }
-
-    fn failed_its_last_probe(&self) -> bool {
-        self.health.last.as_ref().is_some_and(|probed| !probed.passed)
     }
 
     /// A stop is on its way, or the remains of a run are. What is stuck no longer counts: its dependencies would wait for ever.
@@ -158,11 +158,12 @@ impl Slot {
             State::SettingUp { .. } | State::Waiting | State::Clearing { .. } | State::Spawning { .. } => {}
             State::Starting { .. } | State::Running { .. } => match mode {
                 StartMode::Restart => self.stop_and_start_again(Reason::Requested),
-                // Whoever starts it wants it well: one bad answer is enough, where a restart unasked for takes several.
-                StartMode::Ensure if self.failed_its_last_probe() => self.stop_and_start_again(Reason::Unhealthy),
-                // A stop that has not begun is taken back; a restart that somebody waits for is not.
-                StartMode::Ensure if !self.again => self.pending_stop = None,
-                StartMode::Ensure => {}
+                StartMode::Ensure => match self.is_ailing() {
+                    Some(why) => self.stop_and_start_again(why),
+                    // A stop that has not begun is taken back; a restart that somebody waits for is not.
+                    None if !self.again => self.pending_stop = None,
+                    None => {}
+                },
             },
             State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => self.again = true,
             State::Stuck { survivors, .. } => {

@@ -54,7 +54,7 @@ impl Stack {
     /// The moment at which a `Tick` is due.
     pub fn next_deadline(&self) -> Option<BootTime> {
         let recycled = graph::recycled_groups(&self.slots);
-        self.slots.values().filter(|slot| !slot.is_held_back_by(&recycled)).filter_map(Slot::deadline).min()
+        self.slots.values().filter_map(|slot| slot.deadline(slot.is_held_back_by(&recycled))).min()
     }
 
     /// Takes over a configuration. What runs keeps its own until it is started again; what is no longer named is stopped.
@@ -119,10 +119,11 @@ impl Stack {
                 if self.slots.get(&name).and_then(|slot| slot.state.run()) != Some(run) {
                     return;
                 }
-                let keeps_ledger = matches!(report, Report::Probed(_));
-                let changed = self.changed;
+                let heard = |stack: &Self| stack.slots.get(&name).map(|slot| slot.heard.kept());
+                let (changed, kept) = (self.changed, heard(self));
+                let may_keep_ledger = matches!(report, Report::Probed(_) | Report::Notified(_) | Report::StillHeard);
                 self.with_slot(&name, now, actions, |slot, turn| slot.on_report(run, report, turn));
-                if keeps_ledger && actions.is_empty() {
+                if may_keep_ledger && actions.is_empty() && kept == heard(self) {
                     self.changed = changed;
                     return;
                 }
@@ -130,12 +131,13 @@ impl Stack {
             Event::Tick => {
                 // What one deadline sets free may be due at once.
                 while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {
-                    let due = self.slots.iter().filter(|(_, slot)| slot.is_due(now.boot)).map(|(name, _)| name.clone());
+                    let due = self.slots.iter().filter(|(_, slot)| slot.is_due(now.boot, false)).map(|(name, _)| name.clone());
                     for name in due.collect::<Vec<_>>() {
                         let recycled = graph::recycled_groups(&self.slots);
                         self.with_slot(&name, now, actions, |slot, turn| {
-                            if !slot.is_held_back_by(&recycled) {
-                                slot.on_deadline(turn);
+                            let held_back = slot.is_held_back_by(&recycled);
+                            if slot.is_due(now.boot, held_back) {
+                                slot.on_deadline(held_back, turn);
                             }
                         });
                     }

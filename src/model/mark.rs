@@ -7,6 +7,8 @@ pub const COOKIE: &str = "DEVSTACK_RUN";
 pub const ROOT: &str = "DEVSTACK_ROOT";
 /// The variable with the pid of the run's main process: who carries it and has that very pid is the main process.
 pub const MAIN_PID: &str = "DEVSTACK_PID";
+/// As [`MAIN_PID`], for sd_watchdog_enabled(3): heartbeats are the main process's business.
+pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// The number that every descendant of a run inherits, whatever it does to its session, environment and descriptors: a soft
 /// limit on realtime processor time (setrlimit(2), `RLIMIT_RTTIME`) of some ten thousand years.

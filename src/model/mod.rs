@@ -18,7 +18,7 @@ mod time;
 
 pub use exit::Exit;
 pub use hash::fnv1a;
-pub use mark::{COOKIE, MAIN_PID, Mark, ROOT};
+pub use mark::{COOKIE, MAIN_PID, Mark, ROOT, WATCHDOG_PID};
 pub use measured::Measured;
 pub use name::{InvalidName, ServiceName};
 pub use process::{FileId, InvalidRunId, Observed, Pid, ProcId, RunId};

@@ -48,7 +48,9 @@ const NAMES: [&str; 31] = [
 
 impl Signal {
     pub const INT: Self = Self(2);
+    pub const ABRT: Self = Self(6);
     pub const KILL: Self = Self(9);
+    pub const USR1: Self = Self(10);
     pub const TERM: Self = Self(15);
     pub const CONT: Self = Self(18);
     pub const STOP: Self = Self(19);

@@ -18,18 +18,19 @@ use super::claim::Claim;
 use super::environment::Environment;
 use super::linux::LinuxOs;
 use super::message::Message;
+use super::notify::Notifications;
 use super::requests::Requests;
 use super::serve::{self, Places};
 use super::supervise::{BATCH, INBOX, Supervisor};
-use super::{Driver, predecessors, store};
+use super::{Driver, launch, predecessors, store};
 use crate::config::Location;
 use crate::control::protocol::{Refusal, Request};
 use crate::engine::{AskedToStop, Cause, CauseKind, Command, Event, Notice, Slot, StartMode, State, exit_status};
 use crate::model::{Pid, Project, ServiceName, Signal};
 use crate::sys::readiness::Readiness;
-use crate::sys::service_manager::{self, ServiceManager};
+use crate::sys::service_manager::ServiceManager;
 use crate::sys::signals::{self, Caught, Signals};
-use crate::sys::{keeper, limits, procfs};
+use crate::sys::{keeper, limits, notify, procfs};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -104,8 +105,8 @@ impl<'a> Alone<'a> {
         let (inbox, messages) = mpsc::channel(INBOX);
         let project = Arc::new(job.project);
         let manager = ServiceManager::above(|name| std::env::var_os(name));
-        let for_us = |key: &std::ffi::OsString| service_manager::VARIABLES.iter().any(|name| *key == *name);
-        let environment = Environment::new(&project, std::env::vars_os().filter(|(key, _)| !for_us(key)));
+        let notify = notify::open(&format!("{}/run/{}", launch::claim_of(&job.location), job.service))?;
+        let environment = Environment::new(&project, notify::address(&notify)?, std::env::vars_os());
         let mut os = LinuxOs::new(project.clone(), None, procfs::origin()?, Rc::new(environment), inbox.clone(), None);
         let predecessors = job.claim.is_none().then(|| predecessors::of(&project.root));
         os.stay_in_foreground(job.health_address, predecessors);
@@ -123,7 +124,7 @@ impl<'a> Alone<'a> {
             watchdog
         });
         Ok(Self {
-            supervisor: Supervisor::around(driver, Requests::new(job.location), places, messages)?,
+            supervisor: Supervisor::around(driver, Requests::new(job.location), places, messages, Notifications::new(&notify)?)?,
             service: job.service,
             signals,
             signalled: Readiness::of(signals)?,
@@ -145,13 +146,18 @@ impl<'a> Alone<'a> {
                 self.supervisor.driver.os().leave();
                 return Ok(ended);
             }
-            let mut batch = Vec::new();
+            let (mut batch, mut is_due) = (Vec::new(), false);
             let deadline = self.supervisor.driver.stack().next_deadline();
             tokio::select! {
                 _ = self.supervisor.messages.recv_many(&mut batch, BATCH) => {}
-                () = self.supervisor.timer.until(deadline) => self.supervisor.driver.handle([Event::Tick]),
+                () = self.supervisor.notifications.next() => {}
+                () = self.supervisor.timer.until(deadline) => is_due = true,
                 () = self.signalled.next() => {}
                 () = due(&mut self.watchdog) => self.feed_watchdog(),
+            }
+            self.supervisor.hear();
+            if is_due {
+                self.supervisor.driver.handle([Event::Tick]);
             }
             while let Some(caught) = self.signals.next_caught()? {
                 batch.extend(self.on_signal(caught)?);
@@ -253,7 +259,7 @@ impl<'a> Alone<'a> {
     /// While devstack itself sees to a worker that ended, there is nothing to be restarted from above.
     fn feed_watchdog(&self) {
         let ill = self.slot().is_some_and(|slot| match slot.state {
-            State::Running { .. } => slot.is_unhealthy(),
+            State::Running { .. } => slot.is_unhealthy() || slot.heard.is_silent,
             State::Stuck { .. } => true,
             _ => false,
         });

@@ -1,4 +1,4 @@
-use crate::engine::{Act, Action, Event, Stack};
+use crate::engine::{Act, Action, Event, Report, Stack};
 use crate::model::{Service, ServiceName};
 use crate::sys::Os;
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +49,13 @@ impl<O: Os> Driver<O> {
         let running = self.os.find_running();
         self.stack.recover(&running, services, self.os.now(), &mut actions);
         self.perform(VecDeque::new(), actions);
+    }
+
+    /// For each run that another supervisor left: what its processes say still comes.
+    pub fn still_heard(&self) -> Vec<Event> {
+        let heard =
+            |(name, slot): (&ServiceName, &crate::engine::Slot)| Some(Event::Report(name.clone(), slot.state.run()?, Report::StillHeard));
+        self.stack.slots().iter().filter_map(heard).collect()
     }
 
     /// Handles what happened, and everything that follows from it at once.
@@ -107,6 +114,7 @@ impl<O: Os> Driver<O> {
             (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),
             (Act::Adopt { run, process, ready }, Some(spec)) => self.os.adopt(run, &spec, &process, ready),
             (Act::Signal { run, signal }, Some(spec)) => self.os.signal(run, &spec, signal),
+            (Act::AskStack { run }, Some(spec)) => self.os.ask_stack(run, &spec),
             (Act::Sweep { run, give_up_at }, Some(spec)) => self.os.sweep(run, &spec, give_up_at),
             (Act::Watch { run }, Some(spec)) => self.os.watch(run, &spec),
             (_, None) | (Act::Spawn { .. }, _) => {}

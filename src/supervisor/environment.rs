@@ -2,7 +2,7 @@
 
 use crate::config;
 use crate::engine::{Cause, CauseKind};
-use crate::model::{COOKIE, MAIN_PID, Mark, Project, ROOT, RunId, Service};
+use crate::model::{COOKIE, MAIN_PID, Mark, Project, ROOT, RunId, Service, WATCHDOG_PID};
 use crate::sys::{cgroup, socket, spawn};
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -13,6 +13,8 @@ pub struct Environment {
     project_name: String,
     root: PathBuf,
     base: Vec<(OsString, OsString)>,
+    /// Where workers say how they are.
+    notify_address: String,
     /// Since when the configuration on disk does not resolve: what runs goes on, but nothing can be started.
     broken: RefCell<Option<String>>,
 }
@@ -23,15 +25,39 @@ pub struct Prepared {
     pub env: Vec<(OsString, OsString)>,
 }
 
+/// What somebody above devstack wants to hear from devstack, and from nobody below it.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+
 /// What a devstack that was started inside a worker must not hand on.
 pub fn is_ours(key: &OsStr) -> bool {
     [COOKIE, ROOT, MAIN_PID].iter().any(|name| key == *name)
 }
 
 impl Environment {
-    pub fn new(project: &Project, base: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let base = base.filter(|(key, _)| !is_ours(key)).collect();
-        Self { project_name: project.name.clone(), root: project.root.clone(), base, broken: RefCell::default() }
+    pub fn new(project: &Project, notify_address: String, base: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let of_another = |key: &OsStr| [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID].iter().any(|name| key == *name);
+        let base = base.filter(|(key, _)| !is_ours(key) && !of_another(key)).collect();
+        Self { project_name: project.name.clone(), root: project.root.clone(), base, notify_address, broken: RefCell::default() }
+    }
+
+    /// The variables in which a worker finds its own pid.
+    pub fn own_pid(service: &Service) -> &'static [&'static str] {
+        if service.heartbeat_timeout.is_some() { &[MAIN_PID, WATCHDOG_PID] } else { &[MAIN_PID] }
+    }
+
+    /// What a worker, and nothing else that is run for its service, needs for sd_notify(3) and sd_watchdog_enabled(3).
+    pub fn let_speak(&self, service: &Service, env: &mut Vec<(OsString, OsString)>) {
+        let own: Vec<(OsString, OsString)> = [
+            Some((NOTIFY_SOCKET.into(), self.notify_address.clone().into())),
+            service.heartbeat_timeout.map(|timeout| (WATCHDOG_USEC.into(), timeout.as_micros().to_string().into())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        // What the configuration sets is meant.
+        let own = own.into_iter().filter(|(key, _)| env.iter().all(|(there, _)| there != key)).collect::<Vec<_>>();
+        env.extend(own);
     }
 
     pub fn cookie(&self, service: &Service, run: RunId) -> String {

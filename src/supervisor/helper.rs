@@ -1,6 +1,7 @@
 //! Commands that devstack runs for a service beside its worker: set-up, probes. They are not workers, and not orphans.
 
 use super::environment::Environment;
+use super::set;
 use crate::model::{Exit, Pid, RunId, Service, Signal};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
@@ -45,10 +46,14 @@ impl Helpers {
     /// A probe by command: it passes with status 0.
     pub async fn check(&self, service: &Service, command: &[String]) -> Result<String, String> {
         let nowhere = File::options().write(true).open("/dev/null").map_err(|error| error.to_string())?;
-        match self.run(service, None, command, nowhere).await {
-            Ok(Exit::Code(0)) => Ok("healthy".to_owned()),
-            Ok(exit) => Err(exit.to_string().replace(' ', "_")),
-            Err(error) => Err(error),
+        let mut started = self.start(service, None, command, &nowhere).map_err(|error| error.to_string())?;
+        started.ends_with_company = true;
+        started.pidfd.readable().await;
+        // What it left behind would pile up, one question after the other.
+        let _ = started.process.signal_group(Signal::KILL);
+        match keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved) {
+            Exit::Code(0) => Ok("healthy".to_owned()),
+            exit => Err(exit.to_string().replace(' ', "_")),
         }
     }
 
@@ -78,7 +83,7 @@ impl Helpers {
             output: spawn::Output::To(output.as_fd()),
             inherit: &[program.as_fd()],
             mark: None,
-            own_pid: None,
+            own_pid: &[],
             group: None,
             detach: false,
         });
@@ -102,7 +107,7 @@ impl Helpers {
             output: spawn::Output::To(output.as_fd()),
             inherit: &[],
             mark: run.map(|run| self.environment.mark(run)),
-            own_pid: None,
+            own_pid: &[],
             group: None,
             detach: false,
         })
@@ -116,12 +121,14 @@ impl Helpers {
         let pidfd = Readiness::of(&process)?;
         self.running.borrow_mut().insert(pid);
         held.release();
-        Ok(Running { process, pidfd, running: self.running.clone() })
+        Ok(Running { ends_with_company: false, process, pidfd, running: self.running.clone() })
     }
 }
 
 /// Ends with its owner: a probe that took too long is killed, not forgotten.
 struct Running {
+    /// And so is whatever it has started.
+    ends_with_company: bool,
     process: PidFd,
     pidfd: Readiness,
     running: Rc<RefCell<BTreeSet<Pid>>>,
@@ -129,6 +136,13 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.ends_with_company {
+            let below = set::tree(self.process.id().pid);
+            let _ = self.process.signal_group(Signal::KILL);
+            for one in below.iter().filter_map(|stat| PidFd::open(stat.id()).ok().flatten()) {
+                let _ = one.signal(Signal::KILL);
+            }
+        }
         // From here on it counts as an orphan, and orphans are collected when they end.
         let _ = self.process.signal(Signal::KILL);
         self.running.borrow_mut().remove(&self.process.id().pid);

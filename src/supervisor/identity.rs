@@ -40,7 +40,7 @@ fn says_it_is_of_another_run(reader: &mut Reader, traits: &Traits, stat: &Stat) 
 /// As somebody sees it who only has the ledger.
 pub fn main_process(project: &Project, slot: &Slot) -> Option<Stat> {
     let (run, recorded) = (slot.state.run()?, slot.process.as_ref()?);
-    let environment = Environment::new(project, std::iter::empty());
+    let environment = Environment::new(project, String::new(), std::iter::empty());
     let traits = Traits {
         main: Some(recorded.main),
         cookie: environment.cookie(&slot.spec, run),

@@ -209,6 +209,11 @@ pub fn claim_of(location: &Location) -> String {
     format!("devstack/{}/{}", socket::own_user(), config::project_id(&location.root).0)
 }
 
+/// The name of the socket that this project's workers speak to.
+pub fn notify_name(location: &Location) -> String {
+    format!("{}/notify", claim_of(location))
+}
+
 /// For a person to end; what its arguments say proves nothing.
 fn keeper_of(root: &Path) -> Option<Pid> {
     let mut reader = procfs::Reader::default();
@@ -270,7 +275,7 @@ fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>
         output: spawn::Output::To(log.as_fd()),
         inherit: &inherit,
         mark: None,
-        own_pid: None,
+        own_pid: &[],
         group: None,
         detach: true,
     })?;

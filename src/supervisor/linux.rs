@@ -4,6 +4,7 @@ mod facts;
 mod foreground;
 mod limits;
 mod orphans;
+mod speakers;
 mod sweep;
 
 use super::claim;
@@ -16,11 +17,11 @@ use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::supervise::complain;
-use super::{identity, prepare, ready, watch};
+use super::{identity, prepare, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Running, Spawned, Stack, hard_memory_limit};
-use crate::model::{BootTime, Exit, KillMode, MAIN_PID, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
@@ -142,7 +143,8 @@ impl LinuxOs {
     fn try_spawn(&mut self, id: RunId, service: &Arc<Service>) -> Result<Spawned, (Cause, bool)> {
         let lasting = |message: String| (Cause::new(CauseKind::NotSpawned, message, None), true);
         let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
-        let launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        let mut launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
+        self.environment.let_speak(service, &mut launch.env);
         let log = self.open_log(service).map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
         self.serve_health(service).map_err(|error| lasting(format!("its health_port cannot be served: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
@@ -157,7 +159,7 @@ impl LinuxOs {
             output: log.as_ref().map_or(spawn::Output::Inherited, |log| spawn::Output::To(log.file.as_fd())),
             inherit: &[],
             mark: Some(self.environment.mark(id)),
-            own_pid: Some(MAIN_PID),
+            own_pid: Environment::own_pid(service),
             group: group.as_ref(),
             detach: false,
         });
@@ -313,6 +315,13 @@ impl Os for LinuxOs {
         failpoint::reach(Failpoint::Signalled);
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        let inbox = self.inbox.clone();
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let task = tokio::task::spawn_local(stack::ask(service.clone(), id, run.main(), inbox));
+        run.keep(task.abort_handle());
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         let run = self.track(id, service, None);
         if run.main().is_none() {
@@ -326,7 +335,7 @@ impl Os for LinuxOs {
         let (prober, inbox) = (self.prober.clone(), self.inbox.clone());
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Some(check) = service.health.clone() {
-            let task = tokio::task::spawn_local(watch::health(service.clone(), id, check, prober, inbox));
+            let task = tokio::task::spawn_local(watch::health(service.clone(), id, run.main(), check, prober, inbox));
             run.keep(task.abort_handle());
         }
     }

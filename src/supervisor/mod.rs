@@ -3,6 +3,7 @@
 //! One supervisor a project, single-threaded, owner of the [`Driver`]; everything else is a task that sends it messages. Must
 //! not decide what should happen next: that is the engine's. Guards that nothing here waits while the stack is borrowed.
 
+mod activity;
 mod alone;
 mod claim;
 mod clear;
@@ -10,10 +11,12 @@ mod driver;
 mod environment;
 mod health_port;
 mod helper;
+mod http;
 pub mod identity;
 mod launch;
 mod linux;
 mod message;
+mod notify;
 mod predecessors;
 mod prepare;
 mod probe;
@@ -28,6 +31,7 @@ mod run;
 mod scenarios;
 mod serve;
 mod set;
+mod stack;
 mod store;
 mod succession;
 mod supervise;

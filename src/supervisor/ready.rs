@@ -34,6 +34,7 @@ async fn wait(service: &Service, run: RunId, log_offset: u64, prober: &Prober, i
             Ok(pattern) => Follow::from(&service.log_file, log_offset).line_matching(&pattern).await,
             Err(_) => std::future::pending().await,
         },
+        // It says so itself, to the supervisor.
         ReadyWhen::Notify => std::future::pending().await,
         ReadyWhen::Probe(probe) => {
             let mut pause = FIRST_PAUSE;

@@ -1,3 +1,4 @@
+use super::activity::Look;
 use super::set::Traits;
 use crate::cleanup::killing::Killing;
 use crate::engine::{Monitor, Report, Swept};
@@ -25,6 +26,8 @@ pub struct Run {
     tasks: Vec<AbortHandle>,
     /// For the share of a core: CPU seconds of the tree, and when they were read.
     pub sampled: Option<(f64, crate::model::BootTime)>,
+    /// The last look that found that processor time had been used.
+    pub quiet_since: Option<Look>,
 }
 
 impl Run {
@@ -40,6 +43,7 @@ impl Run {
             monitor: None,
             tasks: Vec::new(),
             sampled: None,
+            quiet_since: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::config::Location;
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::keeper::{self, KeeperLink, Succession};
 use crate::sys::reexec::{self, Program, Reexec};
-use crate::sys::{cgroup, limits, socket, spawn};
+use crate::sys::{cgroup, limits, notify, socket, spawn};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +19,9 @@ pub struct Inherited {
     pub listener: OwnedFd,
     /// Lives as long as this process or the keeper.
     lock: OwnedFd,
+    /// Where workers say how they are. The keeper holds it too: what is sent while no supervisor lives waits for the next one, and
+    /// whoever has connected stays connected.
+    pub notify: OwnedFd,
 }
 
 impl Inherited {
@@ -27,7 +30,10 @@ impl Inherited {
     /// # Errors
     /// When a path holds a NUL.
     pub fn pass_on<'fd>(&'fd self, third: BorrowedFd<'fd>) -> io::Result<Succession<'fd>> {
-        Ok(Succession { argv: Reexec::new(&launch::argv(&self.location))?, inherit: [self.listener.as_fd(), self.lock.as_fd(), third] })
+        Ok(Succession {
+            argv: Reexec::new(&launch::argv(&self.location))?,
+            inherit: [self.listener.as_fd(), self.lock.as_fd(), third, self.notify.as_fd()],
+        })
     }
 }
 
@@ -35,17 +41,20 @@ impl Inherited {
 /// before an upgrade. Called first thing in a process that was started by [`super::connect_or_launch`]; answers the exit status.
 ///
 /// The descriptors that it finds are a format between versions: 3 the control socket, 4 the lock, 5 a line to the keeper if it
-/// is a socket, else what somebody waits for the end of.
+/// is a socket, else what somebody waits for the end of, 6 the notify socket, if there is one yet.
 pub fn keep_supervised(location: Location) -> u8 {
     reexec::name_this_process();
-    let [listener, lock, third] = match spawn::inherited() {
-        Ok(descriptors) => descriptors,
+    let inherited = spawn::inherited().and_then(|([listener, lock, third], notify)| {
+        let notify = notify.filter(notify::is_one).map_or_else(|| notify::open(&launch::notify_name(&location)), Ok)?;
+        Ok((Inherited { location, listener, lock, notify }, third))
+    });
+    let (inherited, third) = match inherited {
+        Ok(inherited) => inherited,
         Err(error) => {
             complain(&error);
             return 1;
         }
     };
-    let inherited = Inherited { location, listener, lock };
     spawn::forget_mark();
     limits::set_own();
     cgroup::leave_run();

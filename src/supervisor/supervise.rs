@@ -4,6 +4,7 @@ use super::environment::Environment;
 use super::helper::Helpers;
 use super::linux::LinuxOs;
 use super::message::Message;
+use super::notify::Notifications;
 use super::requests::Requests;
 use super::serve::Places;
 use super::succession::{Inherited, become_keeper};
@@ -69,6 +70,7 @@ pub(super) struct Supervisor {
     upgrade: Upgrade,
     places: Places,
     pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) notifications: Notifications,
     pub(super) timer: Timer,
     /// Of a project's supervisor.
     folders: Option<Folders>,
@@ -97,12 +99,17 @@ impl Supervisor {
         failpoint::reach(Failpoint::LedgerLoaded);
         let (project, broken) = project(&inherited.location, &stack)?;
         let (inbox, messages) = mpsc::channel(INBOX);
-        let environment = Rc::new(Environment::new(&project, std::env::vars_os()));
+        let environment = Rc::new(Environment::new(&project, crate::sys::notify::address(&inherited.notify)?, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
         let os = LinuxOs::new(project.clone(), Some(folders.clone()), origin, environment, inbox.clone(), Some((keeper_pid, link)));
+        let notifications = Notifications::new(&inherited.notify)?;
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
+        // The socket is older than this supervisor then: whoever could be heard can still be.
+        if !launched {
+            driver.handle(driver.still_heard());
+        }
         failpoint::reach(Failpoint::Recovered);
         // Later it goes on in spite of a full disk; but nothing begins of which no trace can be kept.
         if let Some(why) = driver.degraded()
@@ -132,6 +139,7 @@ impl Supervisor {
             upgrade: Upgrade::default(),
             places,
             messages,
+            notifications,
             timer: Timer::new()?,
             folders: Some(folders),
             _claim: claim,
@@ -147,9 +155,10 @@ impl Supervisor {
         requests: Requests,
         places: Places,
         messages: mpsc::Receiver<Message>,
+        notifications: Notifications,
     ) -> io::Result<Self> {
         let (upgrade, timer) = (Upgrade::default(), Timer::new()?);
-        Ok(Self { driver, requests, upgrade, places, messages, timer, folders: None, _claim: None })
+        Ok(Self { driver, requests, upgrade, places, messages, notifications, timer, folders: None, _claim: None })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
@@ -158,10 +167,15 @@ impl Supervisor {
                 return self.leave().await;
             }
             let deadline = self.driver.stack().next_deadline();
-            let mut batch = Vec::new();
+            let (mut batch, mut is_due) = (Vec::new(), false);
             tokio::select! {
                 count = self.messages.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
-                () = self.timer.until(deadline) => self.driver.handle([Event::Tick]),
+                () = self.notifications.next() => {}
+                () = self.timer.until(deadline) => is_due = true,
+            }
+            self.hear();
+            if is_due {
+                self.driver.handle([Event::Tick]);
             }
             self.receive(batch);
             self.pass_on();
@@ -172,6 +186,12 @@ impl Supervisor {
                 return Err(become_keeper(inherited));
             }
         }
+    }
+
+    /// What was said before a deadline counts, however late this supervisor hears it: called before that is looked at.
+    pub(super) fn hear(&mut self) {
+        let said = self.notifications.take(self.driver.os_mut());
+        self.driver.handle(said);
     }
 
     /// Becomes the program that was asked for, once nothing is under way and every client has its answer.

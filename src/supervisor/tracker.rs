@@ -140,7 +140,9 @@ fn step(notice: &Notice) -> Option<Step> {
         Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
         Notice::Swept(processes) => Step::Swept { processes: processes.clone() },
         Notice::Starting { main, .. } => Step::Starting { pid: Some(main.pid) },
-        Notice::Stopping { why: Reason::Unhealthy, .. } => Step::Replacing { reason: Reason::Unhealthy.word().to_owned() },
+        Notice::Stopping { why: why @ (Reason::Unhealthy | Reason::HeartbeatTimeout), .. } => {
+            Step::Replacing { reason: why.word().to_owned() }
+        }
         Notice::Stopping { .. } => Step::Stopping,
         Notice::Killing { .. } => Step::Killing,
         _ => return None,

@@ -1,8 +1,10 @@
 //! What status shows: the stack's states with what was measured beside them.
 
+use super::activity::Look;
 use super::run::Run;
 use super::set::{self, Household};
 use crate::control::{HealthView, LastExitView, Limits, MemoryTrend, ProcessView, ServiceView};
+use crate::engine::health::Activity;
 use crate::engine::{Now, Slot, Stack, State};
 use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
 use crate::sys::cgroup::Group;
@@ -23,7 +25,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         name: name.clone(),
         state: slot.state.word(),
         ready: slot.state.is_ready(),
-        health: health(slot, now),
+        health: health(slot, usage.and_then(|usage| usage.activity.as_ref()), now),
         pid: process.map(|process| process.main.pid),
         run_id: slot.state.run().filter(|_| process.is_some()),
         started_at: process.map(|process| process.started_at),
@@ -34,13 +36,14 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         cpu_percent: usage.map(|usage| tenth(usage.cpu_percent)),
         memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),
         processes: usage.map_or(0, |usage| count(usage.tree.len() + usage.strays.len())),
-        threads: usage.map(|usage| usage.tree.iter().chain(&usage.strays).map(|stat| stat.threads).sum()),
+        threads: usage.map_or(0, |usage| usage.tree.iter().chain(&usage.strays).map(|stat| stat.threads).sum()),
         memory_trend: usage.and_then(|usage| usage.trend.clone()),
         limits: limits(spec),
         ports: spec.ports.clone(),
         log_file: spec.log_file.strip_prefix(&project.root).unwrap_or(&spec.log_file).display().to_string(),
         strays: usage.map_or(0, |usage| count(usage.strays.len())),
         detail: detail(stack, name, slot, now),
+        status_text: slot.heard.status_text.clone().filter(|_| process.is_some()),
         external: spec.external,
         tree: Vec::new(),
     }
@@ -62,22 +65,20 @@ fn limits(spec: &Service) -> Limits {
     }
 }
 
-fn health(slot: &Slot, now: Now) -> HealthView {
+fn health(slot: &Slot, activity: Option<&Activity>, now: Now) -> HealthView {
     let last = slot.health.last.as_ref();
-    let (status, reason) = match (&slot.state, last) {
-        (State::Present, _) => ("healthy", "healthy"),
-        (State::Running { .. }, Some(probed)) if probed.passed => ("healthy", probed.reason.as_str()),
-        (State::Running { .. }, Some(probed)) if slot.is_unhealthy() => ("unhealthy", probed.reason.as_str()),
-        // A single failure is not yet a verdict; what it said is shown all the same.
-        (State::Running { .. }, Some(probed)) => ("slow", probed.reason.as_str()),
-        (State::Running { .. }, None) => ("healthy", "healthy"),
-        (State::Starting { late_at: None, .. }, _) => ("unhealthy", "not_ready_in_time"),
-        (State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting, _) => {
+    let (word, why) = slot.wellbeing(activity, now);
+    let (status, reason) = match &slot.state {
+        State::Present => ("healthy", "healthy"),
+        State::Running { .. } if slot.heard.stopping => ("stopping", "it_says_so"),
+        State::Running { .. } => (word.word(), why.as_str()),
+        State::Starting { late_at: None, .. } => ("unhealthy", "not_ready_in_time"),
+        State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting => {
             ("starting", "not_ready")
         }
-        (State::Stopping { .. } | State::Killing { .. }, _) => ("stopping", "shutdown_requested"),
-        (State::Stopped, _) => ("stopped", "not_running"),
-        (State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. }, _) => {
+        State::Stopping { .. } | State::Killing { .. } => ("stopping", "shutdown_requested"),
+        State::Stopped => ("stopped", "not_running"),
+        State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } => {
             ("dead", "not_running")
         }
     };
@@ -86,6 +87,7 @@ fn health(slot: &Slot, now: Now) -> HealthView {
         status: status.to_owned(),
         reason: reason.to_owned(),
         checked_at: if slot.process.is_some() { Some(seen.map_or(now.wall, |probed| probed.at)) } else { None },
+        heartbeat_age_seconds: slot.heard.beat_age(now).filter(|_| slot.process.is_some()).map(|age| tenth(age.as_secs_f64())),
         latency_ms: seen.map(|probed| (probed.latency.as_secs_f64() * 10_000.0).round() / 10.0),
     }
 }
@@ -127,6 +129,8 @@ pub struct Usage {
     pub strays: Vec<Stat>,
     pub memory_bytes: u64,
     pub cpu_percent: f64,
+    /// Since processor time was last used; `None` for who sees it for the first time.
+    pub activity: Option<Activity>,
     pub trend: Option<MemoryTrend>,
 }
 
@@ -137,7 +141,16 @@ pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Us
     run.traits.record(tree.iter().chain(&strays));
     let (usage, seconds) = usage(main, tree, strays, run.traits.group.as_ref(), run.sampled, now)?;
     run.sampled = Some((seconds, now));
-    Some(Usage { trend: trend(run), ..usage })
+    Some(Usage { activity: activity(run, &usage.tree, now), trend: trend(run), ..usage })
+}
+
+fn activity(run: &mut Run, tree: &[Stat], now: BootTime) -> Option<Activity> {
+    let look = Look::of(tree, now)?;
+    let activity = run.quiet_since.as_ref().map(|before| look.since(before));
+    if activity.is_none_or(|activity| !activity.cpu.is_zero()) {
+        run.quiet_since = Some(look);
+    }
+    activity
 }
 
 fn trend(run: &Run) -> Option<MemoryTrend> {
@@ -171,7 +184,7 @@ fn usage(
     let elapsed = now.since(since).as_secs_f64();
     let cpu_percent = if elapsed > 0.0 { ((seconds - used) / elapsed * 100.0).max(0.0) } else { 0.0 };
     let memory_bytes = all().map(Stat::rss_bytes).sum();
-    Some((Usage { tree, strays, memory_bytes, cpu_percent, trend: None }, seconds))
+    Some((Usage { tree, strays, memory_bytes, cpu_percent, activity: None, trend: None }, seconds))
 }
 
 /// Processor time of a run since its start. The kernel's own sum where there is a group; otherwise that of its processes, where

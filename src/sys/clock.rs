@@ -10,8 +10,15 @@ pub fn now() -> BootTime {
     BootTime::default().after(now)
 }
 
-/// Both clocks at once: the one of the deadlines, and the one that people read, to the millisecond.
+/// What may pass between two readings.
+const BETWEEN_READS: Duration = Duration::from_millis(100);
+
+/// All clocks at once: that of the deadlines, how much of it the machine slept, and what people read, to the millisecond.
 pub fn both() -> crate::engine::Now {
     let wall = jiff::Timestamp::now();
-    crate::engine::Now { boot: now(), wall: jiff::Timestamp::from_millisecond(wall.as_millisecond()).unwrap_or(wall) }
+    let boot = now();
+    let awake = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    // The two are read one after the other: less than this is no sleep.
+    let asleep = boot.since(BootTime::default().after(awake + BETWEEN_READS));
+    crate::engine::Now { boot, asleep, wall: jiff::Timestamp::from_millisecond(wall.as_millisecond()).unwrap_or(wall) }
 }

@@ -57,7 +57,7 @@ pub fn become_subreaper() -> io::Result<()> {
 /// How another program becomes the keeper in this process: prepared before it is needed.
 pub struct Succession<'fd> {
     pub argv: Reexec,
-    pub inherit: [BorrowedFd<'fd>; 3],
+    pub inherit: [BorrowedFd<'fd>; 4],
 }
 
 /// Runs `supervise` in a child process, again and again until it ends on purpose; answers its exit status.

@@ -13,6 +13,7 @@ pub mod leftovers;
 pub mod limits;
 pub mod lock;
 pub mod logfile;
+pub mod notify;
 mod os;
 pub mod pidfd;
 pub mod poll;

@@ -32,6 +32,10 @@ pub trait Os {
     /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
     fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);
 
+    /// Has the main process of a run write its stack into its log, where it knows how to; ends in `Report::StackAsked` within
+    /// seconds, whatever it does.
+    fn ask_stack(&mut self, run: RunId, service: &Arc<Service>);
+
     /// Cuts short what `set_up` or `clear` is doing, and kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
     fn sweep(&mut self, run: RunId, service: &Arc<Service>, give_up_at: BootTime);
 

@@ -4,14 +4,15 @@
 //! number cannot have been recycled in between. Alive means "the descriptor is not readable": `kill(pid, 0)` succeeds on a
 //! zombie, and state `Z` is shown by a process whose other threads still run.
 
-#![expect(unsafe_code, reason = "real-time signals by number")]
+#![expect(unsafe_code, reason = "real-time signals by number, groups by descriptor")]
 
 use super::{clock, procfs};
 use crate::model::{Pid, ProcId, Signal};
+use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -62,6 +63,27 @@ impl PidFd {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// To its whole process group, also once it has ended, until somebody collects it: for that long the group's number is not
+    /// given to others. Success when nobody is there.
+    ///
+    /// # Errors
+    /// When none of them is ours to signal.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        const PROCESS_GROUP: libc::c_uint = 4;
+        let nothing = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: plain numbers, and no siginfo.
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal.number(), nothing, PROCESS_GROUP) };
+        let mut error = (sent != 0).then(io::Error::last_os_error);
+        // Before Linux 6.9.
+        if error.as_ref().is_some_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+            && procfs::start_ticks(self.id.pid).is_ok_and(|ticks| ticks == self.id.start_ticks)
+        {
+            // SAFETY: as above; the number was just seen to be taken.
+            error = (unsafe { libc::killpg(self.id.pid, signal.number()) } != 0).then(io::Error::last_os_error);
+        }
+        error.filter(|error| error.raw_os_error() != Some(libc::ESRCH)).map_or(Ok(()), Err)
     }
 
     /// The scheduler prefers everybody else from now on, and to its children, too. Only of one that is about to be killed: the

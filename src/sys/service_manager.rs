@@ -8,9 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// What the variables are called that it speaks through; none of them is for a worker.
-pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
-
 #[derive(Debug)]
 pub struct ServiceManager {
     socket: OwnedFd,

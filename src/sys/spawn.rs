@@ -27,9 +27,9 @@ pub struct Launch<'a> {
     pub inherit: &'a [BorrowedFd<'a>],
     /// What every descendant inherits.
     pub mark: Option<Mark>,
-    /// The variable in which the child finds its own pid, as systemd.exec(5) has it in `SYSTEMD_EXEC_PID`: a descendant inherits
+    /// The variables in which the child finds its own pid, as systemd.exec(5) has it in `SYSTEMD_EXEC_PID`: a descendant inherits
     /// the variable, but not the pid.
-    pub own_pid: Option<&'a str>,
+    pub own_pid: &'a [&'a str],
     /// The group that the child is born into.
     pub group: Option<&'a Group>,
     /// Leave this process for good: the child's parent is then whoever adopts orphans.
@@ -73,8 +73,8 @@ struct Prepared {
     env_pointers: Vec<*const libc::c_char>,
     inherit: Vec<i32>,
     mark: Option<Mark>,
-    /// `NAME=` and room for digits, one of the environment's pointers; empty when the child is not to know its pid.
-    own_pid: Vec<u8>,
+    /// `NAME=` and room for digits, each one of the environment's pointers.
+    own_pid: Vec<Vec<u8>>,
     complaint: Vec<u8>,
 }
 
@@ -133,15 +133,16 @@ impl Prepared {
             .iter()
             .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<io::Result<Vec<_>>>()?;
-        let own_pid = launch.own_pid.map(|name| [name.as_bytes(), b"=", &[0; PID_DIGITS + 1]].concat()).unwrap_or_default();
-        let pointers = |list: &[CString], last: Option<*const libc::c_char>| {
+        let own_pid: Vec<Vec<u8>> = launch.own_pid.iter().map(|name| [name.as_bytes(), b"=", &[0; PID_DIGITS + 1]].concat()).collect();
+        let pointers = |list: &[CString], last: &[Vec<u8>]| {
+            let last = last.iter().map(|variable| variable.as_ptr().cast());
             list.iter().map(|text| text.as_ptr()).chain(last).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
         Ok(Self {
             program: text(launch.program.as_os_str().as_bytes())?,
             cwd: text(launch.cwd.as_os_str().as_bytes())?,
-            argv_pointers: pointers(&argv, None),
-            env_pointers: pointers(&env, launch.own_pid.map(|_| own_pid.as_ptr().cast())),
+            argv_pointers: pointers(&argv, &[]),
+            env_pointers: pointers(&env, &own_pid),
             own_pid,
             _argv: argv,
             _env: env,
@@ -189,7 +190,7 @@ fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, o
             libc::_exit(0);
         }
         limits::give_back();
-        write_own_pid(&mut prepared.own_pid);
+        prepared.own_pid.iter_mut().for_each(|variable| write_own_pid(variable));
         if let Some(mark) = prepared.mark {
             set_realtime_limit(mark.as_limit());
         }
@@ -346,26 +347,28 @@ fn executable(file: &Path) -> Result<bool, NotExecutable> {
     }
 }
 
-/// Takes over descriptors 3, 4, … that the parent passed by [`Launch::inherit`], and closes everything above them. To be called
-/// first thing in the process.
+/// Takes over descriptors 3, 4, … that the parent passed by [`Launch::inherit`], and one more if there is one, and closes
+/// everything above them. To be called first thing in the process.
 ///
 /// # Errors
 /// When the parent did not pass so many, as when a person typed the command.
-pub fn inherited<const N: usize>() -> io::Result<[OwnedFd; N]> {
+pub fn inherited<const N: usize>() -> io::Result<([OwnedFd; N], Option<OwnedFd>)> {
     let numbers: [i32; N] = std::array::from_fn(|index| 3 + index as i32);
+    let last = 3 + N as i32;
     // SAFETY: reading flags changes nothing.
-    let passed = numbers.iter().all(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0);
-    if !passed {
+    let is_passed = |fd: i32| unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0;
+    if !numbers.iter().all(|&fd| is_passed(fd)) {
         return Err(io::Error::other("only devstack itself starts its supervisor; use `devstack start`"));
     }
     // SAFETY: whatever this process opens is close-on-exec, so these were passed to it and nobody owns them; after this they
     // are close-on-exec too and cannot be taken twice.
     unsafe {
-        close_from(3 + N as i32);
-        Ok(numbers.map(|fd| {
+        close_from(last + 1);
+        let take = |fd: i32| {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
             OwnedFd::from_raw_fd(fd)
-        }))
+        };
+        Ok((numbers.map(take), is_passed(last).then(|| take(last))))
     }
 }
 

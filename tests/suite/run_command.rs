@@ -27,7 +27,7 @@ pub fn noting(rest: &str) -> String {
 
 /// A worker that heeds SIGTERM with `status`.
 fn heeding(status: u8) -> String {
-    noting(&format!("trap 'exit {status}' TERM; while :; do sleep 0.01; done"))
+    format!("trap 'exit {status}' TERM; {}", noting("while :; do sleep 0.01; done"))
 }
 
 fn signal(number: i32) -> Signal {
@@ -106,7 +106,7 @@ fn a_stop_that_the_worker_heeds_is_no_failure_and_one_that_it_answers_with_a_sta
 #[test]
 fn a_second_signal_kills_what_does_not_heed_the_first() {
     let stack = TestStack::empty();
-    let line = noting("trap 'echo asked' TERM; while :; do sleep 0.01; done");
+    let line = format!("trap 'echo asked' TERM; {}", noting("while :; do sleep 0.01; done"));
     let devstack = run(&stack, "", &["sh", "-c", &line]);
     let worker = stack.noted_process("worker");
     send(devstack.id(), Signal::TERM);

@@ -63,14 +63,35 @@ fn it_is_told_when_the_worker_is_ready_how_it_is_and_when_it_stops() {
 }
 
 #[test]
-fn the_worker_gets_neither_its_socket_nor_its_watchdog() {
+fn the_worker_speaks_to_devstack_and_gets_nothing_of_the_managers() {
     let stack = TestStack::empty();
     let manager = Manager::new(&stack);
     let mut command = command(&stack, "--once", &["sh", "-c", "echo [$NOTIFY_SOCKET] [$WATCHDOG_USEC] [$WATCHDOG_PID]"]);
     command.env("WATCHDOG_USEC", "20000000").env("WATCHDOG_PID", "1");
     let done = manager.above(&stack, command).end().ends_with(0);
-    assert!(!done.stdout.contains(stack.root.to_str().expect("text")), "{done:?}");
-    assert!(done.stdout.ends_with("[] []\n"), "{done:?}");
+    assert!(done.stdout.starts_with("[@devstack/") && done.stdout.ends_with("[] []\n"), "{done:?}");
+}
+
+#[test]
+fn a_worker_that_says_itself_when_it_is_ready_is_believed_and_it_is_told_above() {
+    let python = "
+import os, socket, time
+while not os.path.exists('go'):
+    time.sleep(0.01)
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.sendto(b'READY=1', '\\0' + os.environ['NOTIFY_SOCKET'][1:])
+time.sleep(600)
+";
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 says.py'\nready = { notify = true }");
+    stack.write("says.py", python);
+    let manager = Manager::new(&stack);
+    let devstack = manager.above(&stack, stack.command("run web"));
+    manager.wait_for("STATUS=starting (pid ");
+    assert_eq!(manager.count("READY=1"), 0);
+    stack.write("go", "");
+    manager.wait_for("READY=1");
+    send(devstack.id(), Signal::TERM);
+    devstack.end().ends_with(0);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn has_shape(value: &Value, shape: &[(&str, &str)]) {
     }
 }
 
-const SERVICE: [(&str, &str); 19] = [
+const SERVICE: [(&str, &str); 21] = [
     ("name", "text"),
     ("state", "text"),
     ("ready", "flag"),
@@ -55,13 +55,16 @@ const SERVICE: [(&str, &str); 19] = [
     ("cpu_percent", "number?"),
     ("memory_mb", "number?"),
     ("processes", "whole"),
+    ("threads", "whole"),
     ("memory_trend", "object"),
     ("limits", "object"),
     ("ports", "list"),
     ("log_file", "text"),
     ("strays", "whole"),
+    ("status_text", "text?"),
 ];
-const HEALTH: [(&str, &str); 4] = [("status", "text"), ("reason", "text"), ("checked_at", "time?"), ("latency_ms", "number?")];
+const HEALTH: [(&str, &str); 5] =
+    [("status", "text"), ("reason", "text"), ("checked_at", "time?"), ("latency_ms", "number?"), ("heartbeat_age_seconds", "number?")];
 
 #[test]
 fn json_has_the_shape_of_the_contract() {

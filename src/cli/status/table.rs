@@ -85,10 +85,16 @@ fn columns(snapshot: &Snapshot, layout: Layout, history: Option<&History>) -> Ve
     if services.iter().any(|s| news(s).is_some()) {
         columns.push(column("LAST EXIT", &|s| words::or_dash(news(s).as_ref(), |last| words::last_exit(last, layout.now))));
     }
-    if layout.width.is_none() && services.iter().any(|s| s.detail.is_some()) {
-        columns.push(column("DETAIL", &|s| words::or_dash(s.detail.as_deref(), one_line)));
+    if layout.width.is_none() && services.iter().any(|s| !details(s).is_empty()) {
+        columns.push(column("DETAIL", &|s| words::or_dash(Some(details(s)).filter(|all| !all.is_empty()), |all| all.join("; "))));
     }
     columns
+}
+
+/// What devstack has to say of it, and what it says of itself.
+fn details(service: &ServiceView) -> Vec<String> {
+    let own = service.status_text.as_deref().map(|text| format!("says: {}", one_line(text)));
+    service.detail.as_deref().map(one_line).into_iter().chain(own).collect()
 }
 
 /// With the share of the limit for somebody who watches it.
@@ -118,7 +124,7 @@ fn notes(service: &ServiceView, health_hidden: bool, strays_hidden: bool) -> Vec
     if cut || console::measure_text_width(&health) > LONGEST_HEALTH {
         notes.push(health);
     }
-    notes.extend(service.detail.as_deref().map(one_line));
+    notes.extend(details(service));
     notes.extend(service.memory_trend.as_ref().and_then(words::growth));
     if strays_hidden && service.strays > 0 {
         let (processes, outlived) = if service.strays == 1 { ("process", "outlives its run") } else { ("processes", "outlive their run") };

@@ -45,18 +45,16 @@ pub fn or_dash<T>(value: Option<T>, word: impl Fn(T) -> String) -> String {
 
 /// `healthy 1.2ms`, `hung: no heartbeat for 312 s`; nothing for what is stopped, as STATE says that already.
 pub fn health(health: &HealthView) -> String {
-    let HealthView { status, reason, latency_ms, .. } = health;
+    let HealthView { status, reason, latency_ms, heartbeat_age_seconds, .. } = health;
     if status.is_empty() || status == "stopped" {
         return "-".to_owned();
     }
     let took = latency_ms.filter(|ms| ms.is_finite()).map(latency);
     let said = (reason != status && !reason.is_empty() && status != "healthy").then_some(reason);
-    match (took, said) {
-        (None, None) => status.clone(),
-        (Some(took), None) => format!("{status} {took}"),
-        (None, Some(reason)) => format!("{status}: {reason}"),
-        (Some(took), Some(reason)) => format!("{status} {took}: {reason}"),
-    }
+    let beat = heartbeat_age_seconds.map(|age| format!("beat {} ago", duration(age)));
+    let measured: Vec<String> = took.into_iter().chain(beat).collect();
+    let word = if measured.is_empty() { status.clone() } else { format!("{status} {}", measured.join(", ")) };
+    said.map_or_else(|| word.clone(), |reason| format!("{word}: {reason}"))
 }
 
 /// What grows towards its limit within a day is news.
@@ -126,12 +124,27 @@ mod tests {
     #[test]
     fn health_says_why_only_when_something_is_wrong() {
         let view = |status: &str, reason: &str, latency_ms| {
-            health(&HealthView { status: status.to_owned(), reason: reason.to_owned(), checked_at: None, latency_ms })
+            health(&HealthView {
+                status: status.to_owned(),
+                reason: reason.to_owned(),
+                checked_at: None,
+                latency_ms,
+                heartbeat_age_seconds: None,
+            })
         };
         assert_eq!(view("healthy", "healthy", Some(1.23)), "healthy 1.2ms");
         assert_eq!(view("hung", "heartbeat_timeout", None), "hung: heartbeat_timeout");
         assert_eq!(view("slow", "over 1 s", Some(1850.0)), "slow 1.9s: over 1 s");
         assert_eq!(view("stopped", "stopped", None), "-");
+        let beating = HealthView {
+            status: "healthy".to_owned(),
+            reason: "healthy".to_owned(),
+            checked_at: None,
+            latency_ms: Some(1.23),
+            heartbeat_age_seconds: Some(5.2),
+        };
+        assert_eq!(health(&beating), "healthy 1.2ms, beat 5s ago");
+        assert_eq!(health(&HealthView { latency_ms: None, ..beating }), "healthy beat 5s ago");
     }
 
     #[test]

@@ -25,6 +25,14 @@ impl Slot {
         self.act(turn, Act::Signal { run, signal: self.spec.stop_signal });
     }
 
+    /// As [`Self::begin_stop`], of a run that no longer knows what goes on in it: it is asked where it is first.
+    pub(super) fn begin_hung_stop(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
+        self.pending_stop = None;
+        self.state = State::Stopping { run, why, kill_at: turn.now.boot.after(self.spec.stop_timeout) };
+        self.announce(turn, Notice::Stopping { run, why });
+        self.act(turn, Act::AskStack { run });
+    }
+
     pub(super) fn begin_kill(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
         self.announce(turn, Notice::Killing { run, why });
         self.sweep(run, why, turn);

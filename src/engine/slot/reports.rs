@@ -1,6 +1,6 @@
 //! What the world reports, what the clock says, and what a restart of devstack brings back.
 
-use super::super::{Act, Cause, Finding, Notice, Now, Probed, Report, Running, State, Wanted};
+use super::super::{Act, Cause, Finding, Heard, Notice, Now, Report, Running, State, Wanted};
 use super::{KILL_PATIENCE, Process, Slot, Turn};
 use crate::model::{BootTime, Exit, Reason, RunId};
 use std::collections::BTreeSet;
@@ -23,6 +23,9 @@ impl Slot {
             (Report::NotSpawned { cause, permanent }, State::Spawning { .. }) => self.on_not_spawned(run, cause, permanent, turn),
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
             (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
+            (Report::Notified(said), _) => self.on_notified(run, said, turn),
+            (Report::StackAsked, State::Stopping { .. }) => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
+            (Report::StillHeard, State::Running { .. }) => self.heard.expect(turn.now, self.spec.heartbeat_timeout),
             (Report::Limit(finding), _) => self.on_limit(run, finding, turn),
             (Report::Ended(exit), _) => self.on_ended(run, exit, turn),
             (Report::SetEmpty, _) => self.on_set_empty(run, turn),
@@ -38,15 +41,6 @@ impl Slot {
         }
         self.announce(turn, Notice::Refused(cause.clone()));
         self.finish(run, Exit::NotSpawned(cause.message), None, turn);
-    }
-
-    pub(super) fn on_probed(&mut self, run: RunId, probed: Probed, turn: &mut Turn) {
-        self.health.failures_in_a_row = if probed.passed { 0 } else { self.health.failures_in_a_row.saturating_add(1) };
-        self.health.last = Some(probed);
-        let may_restart = self.spec.restart != crate::model::RestartPolicy::Never && self.pending_stop.is_none();
-        if may_restart && self.is_unhealthy() {
-            self.begin_stop(run, Reason::Unhealthy, self.spec.stop_timeout, turn);
-        }
     }
 
     pub(super) fn on_limit(&mut self, run: RunId, finding: Finding, turn: &mut Turn) {
@@ -78,9 +72,10 @@ impl Slot {
     }
 
     /// When the state ends by itself. A stop that waits for dependants is not overtaken by a planned one.
-    pub(in crate::engine) fn deadline(&self) -> Option<BootTime> {
+    pub(in crate::engine) fn deadline(&self, held_back: bool) -> Option<BootTime> {
         match self.state {
             State::Running { .. } if self.pending_stop.is_some() => None,
+            State::Running { recycle_at, .. } => [recycle_at.filter(|_| !held_back), self.heard.due()].into_iter().flatten().min(),
             _ => self.state.deadline(),
         }
     }
@@ -103,11 +98,11 @@ impl Slot {
         matches!(self.state, State::Running { .. }) && self.spec.groups.iter().any(|group| recycled.contains(group))
     }
 
-    pub(in crate::engine) fn is_due(&self, now: BootTime) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
+    pub(in crate::engine) fn is_due(&self, now: BootTime, held_back: bool) -> bool {
+        self.deadline(held_back).is_some_and(|deadline| deadline <= now)
     }
 
-    pub(in crate::engine) fn on_deadline(&mut self, turn: &mut Turn) {
+    pub(in crate::engine) fn on_deadline(&mut self, held_back: bool, turn: &mut Turn) {
         let now = turn.now.boot;
         match self.state.clone() {
             State::Starting { run, .. } => {
@@ -117,7 +112,10 @@ impl Slot {
                 self.announce(turn, Notice::Late { run, main: process.main, seconds, log_offset: process.log_offset });
                 self.act(turn, Act::Watch { run });
             }
-            State::Running { run, .. } => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
+            State::Running { run, recycle_at } => match recycle_at.filter(|at| !held_back && *at <= now) {
+                Some(_) => self.begin_stop(run, Reason::MaxRuntime, self.spec.stop_timeout, turn),
+                None => self.on_silence(run, turn),
+            },
             State::Stopping { run, why, .. } => self.begin_kill(run, why, turn),
             State::Killing { run, .. } | State::Draining { run, .. } => {
                 let main = self.process.iter().map(|process| (process.main.pid, "it did not end".to_owned()));
@@ -151,6 +149,7 @@ impl Slot {
             log_offset: 0,
             ready_at: Some(started_at),
         });
+        self.heard = Heard::default();
         if going_down {
             let kill_at = now.boot.after(self.spec.stop_timeout);
             self.state = State::Stopping { run, why: Reason::Requested, kill_at };
@@ -163,6 +162,7 @@ impl Slot {
     /// Devstack died and is back. What ran is adopted; what was half done is undone and done again.
     pub(in crate::engine) fn on_recovered(&mut self, turn: &mut Turn) {
         self.unsure = true;
+        self.heard.forget_silence();
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
             let (process, ready) = (process.clone(), process.ready_at.is_some());

@@ -1,6 +1,6 @@
 //! The way up: set-up, dependencies, clearing, the process, readiness.
 
-use super::super::{Act, Cause, Notice, Spawned, State, Wanted};
+use super::super::{Act, Cause, Heard, Notice, Spawned, State, Wanted};
 use super::{Health, Process, Slot, Turn};
 use crate::model::{BootTime, ReadyWhen, Reason, RunId};
 use std::time::Duration;
@@ -47,6 +47,7 @@ impl Slot {
 
     pub(super) fn begin_spawn(&mut self, run: RunId, turn: &mut Turn) {
         self.health = Health::default();
+        self.heard = Heard::default();
         self.state = State::Spawning { run };
         self.act(turn, Act::Spawn { run });
     }
@@ -78,6 +79,7 @@ impl Slot {
         let (main, spawned_at) = (process.main, process.spawned_at);
         let was_late = matches!(self.state, State::Starting { late_at: None, .. });
         self.state = State::Running { run, recycle_at: self.recycle_at(run, spawned_at) };
+        self.heard.expect(turn.now, self.spec.heartbeat_timeout);
         if !was_late {
             self.act(turn, Act::Watch { run });
         }

@@ -1,5 +1,6 @@
 //! Small stories of one or two services, told on the simulated machine.
 
+mod heartbeats;
 mod limits;
 mod order;
 mod recovery;

@@ -6,6 +6,7 @@
 mod machine;
 mod net;
 mod stat;
+mod status;
 
 pub use machine::machine_memory;
 pub use net::{Holder, holder_of_port};
@@ -110,24 +111,6 @@ impl Reader {
             }
         }
         Ok(values)
-    }
-
-    /// Real user id, and whether SIGHUP is ignored.
-    ///
-    /// # Errors
-    /// When the process is gone.
-    pub fn status(&mut self, pid: Pid) -> io::Result<(u32, bool)> {
-        // A newline in the name is escaped by the kernel here, so a line cannot be forged.
-        let field = |text: &[u8], name: &[u8]| {
-            let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-            let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty())?;
-            std::str::from_utf8(word).ok().map(str::to_owned)
-        };
-        let text = self.read(pid, "status")?;
-        let uid = field(text, b"Uid:").and_then(|word| word.parse().ok());
-        let ignored = field(text, b"SigIgn:").and_then(|word| u64::from_str_radix(&word, 16).ok()).unwrap_or(0);
-        let uid = uid.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/status"))?;
-        Ok((uid, ignored & 1 == 1))
     }
 
     fn read(&mut self, pid: Pid, name: &str) -> io::Result<&[u8]> {

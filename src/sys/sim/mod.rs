@@ -287,6 +287,15 @@ impl Os for SimOs {
         }
     }
 
+    fn ask_stack(&mut self, id: RunId, service: &Arc<Service>) {
+        if self.dies() {
+            return;
+        }
+        self.deed("ask", service);
+        self.must_be_recorded("a question", id, service);
+        self.world.tell(&service.name, id, Duration::from_millis(500), Report::StackAsked);
+    }
+
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         if self.dies() {
             return;

@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct World {
     pub now: BootTime,
+    /// How much of that the machine slept.
+    pub asleep: Duration,
     pub processes: Vec<Process>,
     pub runs: BTreeMap<RunId, Run>,
     agenda: BTreeMap<(BootTime, u64), Happening>,
@@ -67,7 +69,7 @@ enum Happening {
 impl World {
     pub fn time(&self) -> Now {
         let wall = Timestamp::from_second(1_700_000_000).unwrap_or_default() + Duration::from_nanos(self.now.as_nanos());
-        Now { boot: self.now, wall }
+        Now { boot: self.now, asleep: self.asleep, wall }
     }
 
     /// The lowest number that no process has: recycled as soon as it can be.
@@ -201,7 +203,8 @@ impl World {
         let age = self.now.since(run.released.unwrap_or_default());
         let passed = run.behaviour.unwell_after.is_none_or(|wait| age < wait);
         let reason = if passed { "healthy" } else { "503" }.to_owned();
-        let probed = crate::engine::Probed { passed, reason, latency: Duration::ZERO, at: self.time().wall };
+        let probed =
+            crate::engine::Probed { passed, timed_out: false, reason, latency: Duration::ZERO, at: self.time().wall, activity: None };
         self.tell(service, id, Duration::ZERO, Report::Probed(probed));
         self.plan_probe(service, id, interval);
     }
