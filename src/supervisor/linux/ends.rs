@@ -20,21 +20,4 @@ impl LinuxOs {
             self.collect_orphans();
         }
     }
-
-    /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
-    pub fn collect_orphans(&mut self) {
-        if let Some((_, link)) = &self.keeper
-            && !link.take_nudge()
-        {
-            self.keeper = None;
-        }
-        self.household = None;
-        for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
-            if keeper::reap_child(orphan.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(orphan.pid);
-            }
-        }
-    }
 }
