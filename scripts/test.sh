@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), the demo's Python.
+# All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), chaos and restarts, the demo's Python.
 # Needs Rust with clippy and rustfmt, and Python 3.9 or newer with venv and the way to PyPI for pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,6 +29,11 @@ step "Rust tests"
 # PROPTEST_CASES=20000 cargo test --lib properties
 export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20}"
 cargo test --locked --no-fail-fast </dev/null
+
+step "chaos and restarts, the short forms"
+# Beside the devstack that the tests have built.
+cargo run --locked --quiet --example chaos -- --seconds 30 </dev/null
+cargo run --locked --quiet --example restarts -- --count 50 </dev/null
 
 step "Python tests of the demo"
 python="${CARGO_TARGET_DIR:-target}/python"
