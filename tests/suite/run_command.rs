@@ -79,8 +79,9 @@ fn output_and_input_are_the_workers_alone_byte_for_byte() {
 #[test]
 fn what_the_worker_left_behind_ends_with_it() {
     let stack = TestStack::new("[services.unused]\ncommand = 'true'");
-    let worker = run(&stack, "--once", &["python3", "worker.py", "x", "daemon", "wiped", "exit", "4"]);
+    let worker = run(&stack, "--once", &["python3", "worker.py", "x", "daemon", "wiped", "await", "go", "exit", "4"]);
     let left = [stack.noted_process("x-daemon"), stack.noted_process("x-wiped")];
+    stack.write("go", "");
     worker.end().ends_with(4).says("ended what it left behind");
     assert!(left.iter().all(|id| !is_alive(*id)));
 }
