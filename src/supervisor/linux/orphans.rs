@@ -24,6 +24,13 @@ impl LinuxOs {
         }
     }
 
+    /// As [`Self::collect_orphans`], if one ended while the keeper was asked something.
+    pub fn collect_missed(&mut self) {
+        while self.keeper.as_ref().is_some_and(|(_, link)| link.missed_nudge()) {
+            self.collect_orphans();
+        }
+    }
+
     /// Time has passed: what was seen may no longer be so.
     pub fn forget_looks(&mut self) {
         self.in_the_way = None;
