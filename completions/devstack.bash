@@ -31,6 +31,9 @@ _devstack() {
             devstack,restart)
                 cmd="devstack__subcmd__restart"
                 ;;
+            devstack,run)
+                cmd="devstack__subcmd__run"
+                ;;
             devstack,start)
                 cmd="devstack__subcmd__start"
                 ;;
@@ -53,7 +56,7 @@ _devstack() {
 
     case "${cmd}" in
         devstack)
-            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status logs cleanup-workers upgrade check completions supervise"
+            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs cleanup-workers upgrade check completions supervise"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -202,6 +205,48 @@ _devstack() {
             fi
             case "${prev}" in
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__run)
+            opts="-q -v -h --max-runtime --memory-limit --cpu-limit --health-port --once --project --config --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --max-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cpu-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-port)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -37,6 +37,7 @@ complete -c devstack -n "__fish_devstack_needs_command" -f -a "start" -d 'Start 
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "stop" -d 'Stop services gracefully, whole trees, dependants first'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "restart" -d 'Stop services, then start them with the configuration and env files as they are now'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "status" -d 'Show every service\'s state, health, resources and restarts'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "run" -d 'Run one service, or any command, in the foreground'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "logs" -d 'Show what the workers wrote'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "cleanup-workers" -d 'End orphans and stale copies that are provably ours, and explain each'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "upgrade" -d 'Have the running supervisor become this devstack; workers keep running'
@@ -88,6 +89,19 @@ complete -c devstack -n "__fish_devstack_using_subcommand status" -l tree -d 'Sh
 complete -c devstack -n "__fish_devstack_using_subcommand status" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand status" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l max-runtime -d 'Restart after so long, in hours or for instance 90m; 0: never' -r
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l memory-limit -d 'Of the whole tree, in MB or for instance 2GiB; 0: none' -r
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l cpu-limit -d 'Percent of one core, mean over ten seconds; 0: none' -r
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l health-port -d 'Serve /health, /ready and /metrics there, for this machine only unless an address is given; 0: nowhere' -r
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand run" -l once -d 'Never start it again'
+complete -c devstack -n "__fish_devstack_using_subcommand run" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand run" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s n -l lines -d 'How many lines of each log to begin with' -r
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F

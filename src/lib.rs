@@ -8,6 +8,7 @@ pub mod engine;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 pub mod model;
 pub mod supervisor;
 pub mod sys;

@@ -55,7 +55,6 @@ fn env_files(project: &Project) -> Result<(), Error> {
 fn not_acted_on(project: &Project) -> Vec<String> {
     let of_service = |service: &Service| {
         let keys = [
-            (service.health_port.is_some(), "health_port"),
             (service.external && !service.watch.is_empty(), "watch"),
             // Nothing of it is run that a hook could belong to.
             (service.external && service.hooks != Hooks::default(), "hooks"),

@@ -2,6 +2,7 @@
 
 use super::{Error, context::Context, style, upgrade};
 use crate::control::protocol::{LONGEST_LINE, Refusal, Reply, Request};
+use crate::model::ServiceName;
 use crate::supervisor::{self, Connection, LaunchError};
 use crate::sys::folders::Folders;
 use crate::sys::pidfd::PidFd;
@@ -66,6 +67,15 @@ impl Client {
     /// When there is none and none can be started.
     pub fn launch(context: &Context) -> Result<Self, Error> {
         supervisor::connect_or_launch(&context.folders, &context.location).map(|connection| Self::new(connection, context)).map_err(failed)
+    }
+
+    /// The process that runs a service in the foreground; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn of_foreground(context: &Context, service: &ServiceName) -> Result<Option<Self>, Error> {
+        let found = supervisor::reach_foreground(&context.project.id, service).map_err(failed)?;
+        Ok(found.map(|connection| Self { connection, folders: context.folders.clone(), line: Vec::new() }))
     }
 
     fn new(connection: Connection, context: &Context) -> Self {

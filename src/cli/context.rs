@@ -75,25 +75,26 @@ impl Context {
                 _ if target == "all" => wanted.extend(self.project.services.keys().cloned()),
                 (Some(members), _) => wanted.extend(members.iter().cloned()),
                 (None, Ok(name)) if self.project.services.contains_key(&name) => wanted.push(name),
-                _ => return Err(self.no_such_target(target)),
+                _ => return Err(no_such_target(target, &self.project, &self.location)),
             }
         }
         let all = self.project.services.keys();
         Ok(all.filter(|name| targets.is_empty() || wanted.contains(name)).cloned().collect())
     }
+}
 
-    fn no_such_target(&self, target: &str) -> Error {
-        let services: Vec<&str> = self.project.services.keys().map(ServiceName::as_str).collect();
-        let groups: Vec<&str> = self.project.groups.keys().map(String::as_str).collect();
-        let file = self.location.config_file.file_name().unwrap_or_default().to_string_lossy();
-        let mut defined = format!("{file} defines: {} (services)", services.join(", "));
-        if !groups.is_empty() {
-            defined.push_str(&format!(", {} (groups)", groups.join(", ")));
-        }
-        let error = Error::no_such_target(format!("no service or group named `{target}`")).at(defined);
-        match config::closest(target, services.into_iter().chain(groups)) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error,
-        }
+/// With what there is instead.
+pub fn no_such_target(target: &str, project: &Project, location: &Location) -> Error {
+    let services: Vec<&str> = project.services.keys().map(ServiceName::as_str).collect();
+    let groups: Vec<&str> = project.groups.keys().map(String::as_str).collect();
+    let file = location.config_file.file_name().unwrap_or_default().to_string_lossy();
+    let mut defined = format!("{file} defines: {} (services)", services.join(", "));
+    if !groups.is_empty() {
+        defined.push_str(&format!(", {} (groups)", groups.join(", ")));
+    }
+    let error = Error::no_such_target(format!("no service or group named `{target}`")).at(defined);
+    match config::closest(target, services.into_iter().chain(groups)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
     }
 }

@@ -15,6 +15,7 @@ mod offline;
 mod output;
 mod progress;
 mod restart;
+mod run;
 mod start;
 mod status;
 mod stop;
@@ -47,6 +48,7 @@ enum Verb {
     Stop(stop::Args),
     Restart(restart::Args),
     Status(status::Args),
+    Run(run::Args),
     Logs(logs::Args),
     CleanupWorkers(cleanup_workers::Args),
     Upgrade(upgrade::Args),
@@ -102,6 +104,7 @@ fn perform(cli: &Cli) -> Result<(), Error> {
         Verb::Stop(args) => stop::run(args, &context()?),
         Verb::Restart(args) => restart::run(args, &context()?),
         Verb::Status(args) => status::run(args, &context()?),
+        Verb::Run(args) => run::run(args, &cli.global),
         Verb::Logs(args) => logs::run(args, &context()?),
         Verb::CleanupWorkers(args) => cleanup_workers::run(args, &context()?),
         Verb::Upgrade(args) => upgrade::run(args, &context()?),

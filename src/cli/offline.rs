@@ -6,7 +6,7 @@ use crate::cleanup::{KnownRun, LedgerFacts};
 use crate::control::{HealthView, ProjectView, Snapshot, StateWord};
 use crate::engine::{Slot, Stack};
 use crate::model::{Pid, ProcId, ServiceName};
-use crate::supervisor::{Found, identity, load_ledger, view};
+use crate::supervisor::{self, Found, identity, load_ledger, view};
 use crate::sys::{clock, procfs, scan};
 
 /// The stack as the ledger tells it, with everything that runs and is not in it.
@@ -27,9 +27,10 @@ fn stack(context: &Context) -> Stack {
     stack
 }
 
-/// Whether the ledger names a run that is not known to have ended.
+/// Whether there is a run that is not known to have ended, and that no process in the foreground looks after.
 pub fn something_runs(context: &Context) -> bool {
-    stack(context).slots().values().any(|slot| slot.state.run().is_some())
+    let in_foreground = |name: &ServiceName| supervisor::is_in_foreground(&context.project.id, name);
+    stack(context).slots().iter().any(|(name, slot)| slot.state.run().is_some() && !in_foreground(name))
 }
 
 /// Status without a supervisor.

@@ -47,7 +47,28 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
 
 /// From the supervisor, or without one from what it left.
 fn fetch(context: &Context, services: &[ServiceName], tree: bool, tells: bool) -> Result<Snapshot, Error> {
-    let Some(mut client) = Client::connect(context)? else { return Ok(offline::snapshot(context, services, tree)) };
+    let mut snapshot = match Client::connect(context)? {
+        Some(client) => ask(client, context, services, tree, tells)?,
+        None => offline::snapshot(context, services, tree),
+    };
+    for seen in &mut snapshot.services {
+        if (snapshot.supervisor.is_none() || !seen.state.has_run())
+            && let Some(client) = Client::of_foreground(context, &seen.name)?
+        {
+            *seen = ask_foreground(client, &seen.name, tree).unwrap_or_else(|| seen.clone());
+        }
+    }
+    Ok(snapshot)
+}
+
+/// Whoever runs one service in the foreground knows best how it is.
+fn ask_foreground(mut client: Client, service: &ServiceName, tree: bool) -> Option<ServiceView> {
+    client.send(&Request::Status { services: vec![service.clone()], tree }).ok()?;
+    let Ok(Reply::Snapshot(snapshot)) = client.reply() else { return None };
+    snapshot.services.into_iter().next()
+}
+
+fn ask(mut client: Client, context: &Context, services: &[ServiceName], tree: bool, tells: bool) -> Result<Snapshot, Error> {
     if tells {
         client.note_difference();
     }

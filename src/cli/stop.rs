@@ -29,8 +29,13 @@ pub struct Args {
 /// # Errors
 /// When something survived; it is named.
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
-    let services = context.services(&args.targets)?;
+    let mut services = context.services(&args.targets)?;
     let timeout_seconds = args.timeout.map(|timeout| timeout.as_secs_f64());
+    let in_foreground = end_foreground(context, &services, &Request::Shutdown { kill: args.kill, timeout_seconds })?;
+    services.retain(|service| !in_foreground.contains(service));
+    if services.is_empty() && !args.supervisor {
+        return Ok(());
+    }
     let request = if args.supervisor {
         Request::Shutdown { kill: args.kill, timeout_seconds }
     } else {
@@ -48,6 +53,18 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         bring_down(client, context, &services, &request)
     })?;
     supervisor::wait_until_gone(pair).map_err(Error::failed)
+}
+
+/// What `devstack run` has is its own to stop; it ends with it.
+fn end_foreground(context: &Context, services: &[ServiceName], request: &Request) -> Result<Vec<ServiceName>, Error> {
+    let mut ended = Vec::new();
+    for service in services {
+        if let Some(client) = Client::of_foreground(context, service)? {
+            bring_down(client, context, std::slice::from_ref(service), request)?;
+            ended.push(service.clone());
+        }
+    }
+    Ok(ended)
 }
 
 /// Whom to ask; `None` when nothing runs.
@@ -95,8 +112,14 @@ pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName
 }
 
 fn kill(context: &Context, services: &[ServiceName]) -> Result<(), Error> {
+    let request = Request::Stop { services: services.to_vec(), kill: true, timeout_seconds: None };
+    for service in services {
+        if let Some(mut second) = Client::of_foreground(context, service)? {
+            second.send(&request)?;
+        }
+    }
     if let Some(mut second) = Client::connect(context)? {
-        second.send(&Request::Stop { services: services.to_vec(), kill: true, timeout_seconds: None })?;
+        second.send(&request)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! The way of a file: `discover` → `source` (text) → `tree` (TOML with positions; devstack.local.toml laid over) → `schema` (typed keys) →
 //! `resolve` with `service`, `paths` and `references` (meaning).
 
+mod ad_hoc;
 mod discover;
 pub(crate) mod environment;
 mod error;
@@ -27,6 +28,7 @@ mod tree;
 mod trust;
 mod value;
 
+pub use ad_hoc::ad_hoc;
 pub use discover::{Location, discover};
 pub use environment::environment;
 pub use error::Problems;

@@ -49,6 +49,9 @@ pub struct ServiceView {
     /// Resident memory of the whole tree.
     pub memory_mb: Option<f64>,
     pub processes: u32,
+    /// Of all of them.
+    #[serde(default)]
+    pub threads: u32,
     /// Only where memory is watched.
     #[serde(default)]
     pub memory_trend: Option<MemoryTrend>,
@@ -112,7 +115,7 @@ pub struct MemoryTrend {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     pub max_runtime_hours: Option<f64>,
-    #[serde(serialize_with = "whole_if_possible")]
+    #[serde(serialize_with = "crate::model::quantity::whole_if_possible")]
     pub memory_limit_mb: Option<f64>,
     pub cpu_limit_percent: Option<f64>,
 }
@@ -127,12 +130,4 @@ pub struct ProcessView {
     pub command: String,
     pub memory_mb: f64,
     pub uptime_seconds: f64,
-}
-
-/// `2048` rather than `2048.0`.
-fn whole_if_possible<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) if value.fract() == 0.0 && *value < 1e15 => serializer.serialize_some(&(*value as u64)),
-        value => value.serialize(serializer),
-    }
 }

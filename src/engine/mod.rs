@@ -6,6 +6,7 @@
 
 mod action;
 mod event;
+mod exit_status;
 mod graph;
 pub mod health;
 mod heard;
@@ -24,6 +25,7 @@ mod properties;
 
 pub use action::{Act, Action, Hook, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Remains, Report, Running, Spawned, StartMode, Survey};
+pub use exit_status::{AskedToStop, exit_status};
 pub use heard::Heard;
 pub use ledger::{LEDGER_VERSION, Ledger, LedgerError, Origin};
 pub use limits::{Finding, Monitor, Sample, Verdict, hard_memory_limit};

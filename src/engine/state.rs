@@ -167,6 +167,11 @@ pub enum StateWord {
 }
 
 impl StateWord {
+    /// There is a run, or one is to come.
+    pub fn has_run(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Exited | Self::Failed)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",

@@ -121,6 +121,17 @@ pub fn percent_from_number(number: f64) -> Result<f64, BadQuantity> {
     }
 }
 
+/// Writes `2048` rather than `2048.0`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn whole_if_possible<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) if value.fract() == 0.0 && *value < 1e15 => serializer.serialize_some(&(*value as u64)),
+        value => serde::Serialize::serialize(value, serializer),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,8 +87,11 @@ impl Clearing {
     /// # Errors
     /// When one of its ports is taken, naming by whom.
     pub fn ports(&self) -> Result<(), Cause> {
-        for &port in &self.service.ports {
-            if let Ok(Some(holder)) = procfs::holder_of_port(port) {
+        for &port in self.service.ports.iter().chain(&self.service.health_port) {
+            if let Ok(Some(holder)) = procfs::holder_of_port(port)
+                // Its health_port is held by devstack, from an earlier run on.
+                && !(Some(port) == self.service.health_port && holder.pid == Some(std::process::id().cast_signed()))
+            {
                 return Err(self.taken(port, &holder));
             }
         }

@@ -4,22 +4,27 @@ use super::helper::Helpers;
 use crate::engine::{Cause, CauseKind, Hook};
 use crate::model::{EXIT_CODE, EXIT_REASON, EXIT_SIGNAL, RunId, Service};
 use crate::sys::failpoint::{self, Failpoint};
-use crate::sys::worker_log;
+use crate::sys::{spawn, worker_log};
 use std::path::Path;
 
-/// Runs one to its end, in the service's folder and environment, with its output in the service's log.
+/// Runs one to its end, in the service's folder and environment, with its output in the service's log, below `root`; without
+/// one, in this process's own.
 ///
 /// # Errors
 /// With the reason and what to do.
-pub async fn perform(service: &Service, run: RunId, hook: &Hook, helpers: &Helpers, root: &Path) -> Result<(), Cause> {
+pub async fn perform(service: &Service, run: RunId, hook: &Hook, helpers: &Helpers, root: Option<&Path>) -> Result<(), Cause> {
     let Some(command) = hook.command(service) else { return Ok(()) };
     let (word, name) = (hook.word(), &service.name);
     let failed = |why: String| {
         let hint = format!("see `devstack logs {name}`, and `hooks.{word}` in devstack.toml");
         Cause::new(CauseKind::HookFailed, format!("its {word} hook `{}` failed: {why}", command.join(" ")), Some(hint))
     };
-    let log = worker_log::open(root, &service.log_file).map_err(|error| failed(format!("its log cannot be opened: {error}")))?;
-    let exit = helpers.run_with(service, Some(run), command, &told(hook), log.file).await.map_err(failed)?;
+    let output = match root {
+        Some(root) => worker_log::open(root, &service.log_file).map(|log| log.file),
+        None => spawn::own_error_output(),
+    };
+    let output = output.map_err(|error| failed(format!("its log cannot be opened: {error}")))?;
+    let exit = helpers.run_with(service, Some(run), command, &told(hook), output).await.map_err(failed)?;
     failpoint::reach(Failpoint::HookEnded);
     if exit.is_success() { Ok(()) } else { Err(failed(exit.to_string())) }
 }

@@ -105,7 +105,7 @@ fn is_cut_off(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
 }
 
-fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connection, LaunchError> {
+pub(super) fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connection, LaunchError> {
     let until = Deadline::after(patience);
     let (pid, uid) = socket::peer(&stream)?;
     if uid != 0 && uid != socket::own_user() {
@@ -272,7 +272,7 @@ fn launch(location: &Location, log: &File, inherit: [std::os::fd::BorrowedFd<'_>
         argv: &argv,
         env: &env,
         cwd: Path::new("/"),
-        output: log.as_fd(),
+        output: spawn::Output::To(log.as_fd()),
         inherit: &inherit,
         mark: None,
         own_pid: &[],

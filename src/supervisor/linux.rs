@@ -3,21 +3,28 @@
 mod ends;
 mod errands;
 mod facts;
+mod foreground;
 mod limits;
+mod orphans;
 mod speakers;
 mod sweep;
 
+use super::claim;
 use super::clear::{self, Clearing};
 use super::environment::Environment;
+use super::health_port::HealthPorts;
 use super::helper::Helpers;
 use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
+use super::supervise::complain;
 use super::{identity, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit};
+use crate::engine::{
+    Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit,
+};
 use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -25,7 +32,8 @@ use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, scan, spawn, worker_log};
+use crate::sys::{Os, clock, procfs, scan, spawn};
+use foreground::Foreground;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -34,7 +42,8 @@ use std::sync::Arc;
 
 pub struct LinuxOs {
     pub project: Arc<Project>,
-    folders: Folders,
+    /// `None`: what is known is kept in memory only.
+    folders: Option<Folders>,
     origin: Origin,
     environment: Rc<Environment>,
     inbox: Inbox,
@@ -50,12 +59,14 @@ pub struct LinuxOs {
     in_the_way: Option<Vec<Decision>>,
     household: Option<Rc<Household>>,
     groups: Option<Groups>,
+    foreground: Option<Foreground>,
+    health_ports: HealthPorts,
 }
 
 impl LinuxOs {
     pub fn new(
         project: Arc<Project>,
-        folders: Folders,
+        folders: Option<Folders>,
         origin: Origin,
         environment: Rc<Environment>,
         inbox: Inbox,
@@ -79,6 +90,8 @@ impl LinuxOs {
             in_the_way: None,
             household: None,
             groups,
+            foreground: None,
+            health_ports: HealthPorts::default(),
         }
     }
 
@@ -105,30 +118,8 @@ impl LinuxOs {
         self.groups.iter().for_each(Groups::remove);
     }
 
-    /// Time has passed: what was seen may no longer be so.
-    pub fn forget_looks(&mut self) {
-        self.in_the_way = None;
-        self.household = None;
-    }
-
-    /// One look serves everything that happens at the same moment.
-    pub fn household(&mut self) -> Rc<Household> {
-        if let Some(household) = &self.household {
-            return household.clone();
-        }
-        let own = std::process::id().cast_signed();
-        let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
-        let mut known = self.helpers.pids();
-        known.insert(own);
-        known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
-        let parents = [Some(own), keeper].into_iter().flatten().collect();
-        let household = Rc::new(Household::look(parents, known, &self.project.root));
-        self.household = Some(household.clone());
-        household
-    }
-
     fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {
-        let log = procfs::file_id(&service.log_file);
+        let log = self.has_log(service).then(|| procfs::file_id(&service.log_file)).flatten();
         let cookie = self.environment.cookie(service, id);
         let root = self.project.root.clone();
         let mark = self.environment.mark(id);
@@ -154,8 +145,8 @@ impl LinuxOs {
         let passing = |error: io::Error| (Cause::new(CauseKind::NotSpawned, error.to_string(), None), false);
         let mut launch = self.environment.launch(service, Some(id), &service.command).map_err(|cause| (cause, true))?;
         self.environment.let_speak(service, &mut launch.env);
-        let log = worker_log::open(&self.project.root, &service.log_file)
-            .map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
+        let log = self.open_log(service).map_err(|error| lasting(format!("its log cannot be opened: {error}")))?;
+        self.serve_health(service).map_err(|error| lasting(format!("its health_port cannot be served: {error}")))?;
         let group = self.groups.as_ref().and_then(|groups| groups.create(&service.name, id).ok());
         if let (Some(group), Some(limit)) = (&group, service.memory_limit) {
             group.limit_memory(hard_memory_limit(limit));
@@ -165,7 +156,7 @@ impl LinuxOs {
             argv: &launch.argv,
             env: &launch.env,
             cwd: &service.cwd,
-            output: log.file.as_fd(),
+            output: log.as_ref().map_or(spawn::Output::Inherited, |log| spawn::Output::To(log.file.as_fd())),
             inherit: &[],
             mark: Some(self.environment.mark(id)),
             own_pid: Environment::own_pid(service),
@@ -175,12 +166,13 @@ impl LinuxOs {
         let held = held.map_err(passing)?;
         let main = procfs::id(held.pid).map_err(passing)?;
         let run = self.track(id, service, Some(main));
-        (run.traits.log, run.traits.group) = (Some(log.id), group);
-        run.log_offset = log.length;
+        (run.traits.log, run.traits.group) = (log.as_ref().map(|log| log.id), group);
+        run.log_offset = log.map_or(0, |log| log.length);
         run.held = Some(held);
+        let log_offset = run.log_offset;
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
         self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
-        Ok(Spawned { main, inode: pidfd.inode(), log_offset: log.length })
+        Ok(Spawned { main, inode: pidfd.inode(), log_offset })
     }
 }
 
@@ -190,7 +182,12 @@ impl Os for LinuxOs {
     }
 
     fn survey(&mut self) -> Survey {
-        scan::survey(&self.project).unwrap_or_default()
+        let mut survey = scan::survey(&self.project).unwrap_or_default();
+        // What somebody runs in the foreground is that devstack's.
+        let is_ours = |service: &ServiceName| claim::holder(&self.project.id, service).is_none();
+        survey.running.retain(|one| is_ours(&one.service));
+        survey.remains.retain(|one| is_ours(&one.service));
+        survey
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
@@ -199,6 +196,9 @@ impl Os for LinuxOs {
 
     fn clear(&mut self, id: RunId, service: &Arc<Service>, replace: bool) {
         let name = service.name.clone();
+        if let Some(cause) = self.is_anothers(&name) {
+            return self.due.push(Event::Report(name, id, Report::Cleared(Err(cause))));
+        }
         let found = self.in_the_way_of(&name);
         let ours = self.runs.values().filter_map(|run| Some((run.main()?.pid, run.service.name.clone()))).collect();
         let clearing = match Clearing::new(service, found, replace, ours) {
@@ -269,6 +269,9 @@ impl Os for LinuxOs {
         run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
         run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);
         run.traits.record(&set::tree(main.pid));
+        if let Err(error) = self.serve_health(service) {
+            complain(&error);
+        }
         if let Ok(Some(process)) = PidFd::open(main)
             && let Ok(pidfd) = Readiness::of(&process)
         {
@@ -350,18 +353,22 @@ impl Os for LinuxOs {
     }
 
     fn save(&mut self, stack: &Stack) -> io::Result<()> {
+        let Some(folders) = &self.folders else { return Ok(()) };
         let json = Ledger::new(self.origin.clone(), stack.clone()).to_json()?;
-        let save = || folders::replace(&self.folders.ledger(), &json);
+        let save = || folders::replace(&folders.ledger(), &json);
         match save() {
             // Somebody deleted the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.folders.create().and_then(|()| self.folders.note_runtime()).and_then(|()| save())
+                folders.create().and_then(|()| folders.note_runtime()).and_then(|()| save())
             }
             saved => saved,
         }
     }
 
     fn announce(&mut self, service: &ServiceName, notice: Notice) {
+        if matches!(notice, Notice::Stopped { .. }) {
+            self.health_ports.close(service);
+        }
         self.notices.push((service.clone(), notice));
     }
 

@@ -4,18 +4,22 @@
 //! not decide what should happen next: that is the engine's. Guards that nothing here waits while the stack is borrowed.
 
 mod activity;
+mod alone;
 mod changes;
+mod claim;
 mod clear;
 mod driver;
 mod environment;
+mod health_port;
 mod helper;
-mod http;
 mod hook;
+mod http;
 pub mod identity;
 mod launch;
 mod linux;
 mod message;
 mod notify;
+mod predecessors;
 mod prepare;
 mod probe;
 #[cfg(test)]
@@ -39,7 +43,10 @@ pub mod view;
 mod waiting;
 mod watch;
 
+pub use alone::{Ended, Job, hold_signals, run_alone};
+pub use claim::{Claim, is_in_foreground, reach as reach_foreground};
 pub use driver::Driver;
 pub use launch::{Connection, LaunchError, PATIENCE, connect, connect_or_launch, greet_again, pair, reach, wait_until_gone};
+pub use predecessors::owner as owner_of_command;
 pub use store::{Found, load as load_ledger};
 pub use succession::keep_supervised;

@@ -5,7 +5,9 @@ use super::message::{Inbox, Message};
 use super::probe::Prober;
 use crate::engine::{Cause, CauseKind, Notice};
 use crate::model::{Probe, ReadyWhen, RunId, Service};
-use crate::sys::worker_log;
+use crate::sys::{spawn, worker_log};
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct SetUp {
     pub prober: Prober,
     pub root: PathBuf,
     pub inbox: Inbox,
+    /// Of this process, rather than the service's log.
+    pub to_own_output: bool,
 }
 
 /// Nothing is to be done: what the set-up creates is there, or there is no set-up.
@@ -49,20 +53,24 @@ impl SetUp {
         }
     }
 
-    /// Its output goes to the service's log.
+    /// Its output goes where the service's does.
     async fn command(&self, command: &[String]) -> Result<(), Cause> {
         let service = &self.service;
         let notice = Notice::SettingUp { command: command.to_vec() };
         let _ = self.inbox.send(Message::Notice(service.name.clone(), notice)).await;
         let failed = |message: String| Cause::new(CauseKind::SetupFailed, message, Some(format!("see `devstack logs {}`", service.name)));
-        let log = worker_log::open(&self.root, &service.log_file).map_err(|error| failed(format!("its log cannot be opened: {error}")))?;
+        let output = self.output().map_err(|error| failed(format!("its log cannot be opened: {error}")))?;
         // What brings up an external service may leave it behind as a daemon, which is not ours to end.
         let run = (!service.external).then_some(self.run);
-        match self.helpers.run(service, run, command, log.file).await {
+        match self.helpers.run(service, run, command, output).await {
             Ok(exit) if exit.is_success() => Ok(()),
             Ok(exit) => Err(failed(format!("its set-up command `{}` failed: {exit}", command.join(" ")))),
             Err(error) => Err(failed(format!("its set-up command `{}` could not be run: {error}", command.join(" ")))),
         }
+    }
+
+    fn output(&self) -> io::Result<File> {
+        if self.to_own_output { spawn::own_error_output() } else { Ok(worker_log::open(&self.root, &self.service.log_file)?.file) }
     }
 
     async fn external(&self) -> Result<(), Cause> {

@@ -13,7 +13,7 @@ use super::upgrade::{self, Upgrade};
 use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Notice, Report, Stack};
-use crate::model::{Pid, Project};
+use crate::model::{Pid, Project, ServiceName};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
@@ -23,6 +23,7 @@ use crate::sys::{Os, procfs, signals, socket};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Messages that may wait for the owner before their senders do.
-const INBOX: usize = 1024;
+pub(super) const INBOX: usize = 1024;
 
 /// What clients that say nothing delay an upgrade by.
 const IDLE_CLIENTS: Duration = Duration::from_secs(1);
 
 /// At most so many messages are handled as one batch, with one save.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// Into the supervisor's own log.
 pub fn complain(error: &io::Error) {
@@ -65,16 +66,17 @@ pub fn supervise(
     })
 }
 
-struct Supervisor {
-    driver: Driver<LinuxOs>,
-    requests: Requests,
+pub(super) struct Supervisor {
+    pub(super) driver: Driver<LinuxOs>,
+    pub(super) requests: Requests,
     upgrade: Upgrade,
     places: Places,
-    messages: mpsc::Receiver<Message>,
+    pub(super) messages: mpsc::Receiver<Message>,
     changes: Changes,
-    notifications: Notifications,
-    timer: Timer,
-    folders: Folders,
+    pub(super) notifications: Notifications,
+    pub(super) timer: Timer,
+    /// Of a project's supervisor.
+    folders: Option<Folders>,
     /// Says that this project has a supervisor, even to somebody who finds no file of it.
     _claim: Option<OwnedFd>,
 }
@@ -103,7 +105,7 @@ impl Supervisor {
         let environment = Rc::new(Environment::new(&project, crate::sys::notify::address(&inherited.notify)?, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
-        let os = LinuxOs::new(project.clone(), folders.clone(), origin, environment, inbox.clone(), Some((keeper_pid, link)));
+        let os = LinuxOs::new(project.clone(), Some(folders.clone()), origin, environment, inbox.clone(), Some((keeper_pid, link)));
         let notifications = Notifications::new(&inherited.notify)?;
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
@@ -143,14 +145,41 @@ impl Supervisor {
             changes: Changes::default(),
             notifications,
             timer: Timer::new()?,
-            folders,
+            folders: Some(folders),
             _claim: claim,
         })
     }
 
-    fn watch_files(&mut self) {
+    pub(super) fn watch_files(&mut self) {
+        let own: Vec<&Path> = self.folders.iter().flat_map(|folders| [&*folders.state, &*folders.runtime]).collect();
         let os = self.driver.os();
-        self.changes.follow(self.driver.stack(), &os.project.root, &[&self.folders.state, &self.folders.runtime], os.inbox());
+        self.changes.follow(self.driver.stack(), &os.project.root, &own, os.inbox());
+    }
+
+    /// Around a driver that somebody else has set up, and with whom nobody shares a project.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn around(
+        driver: Driver<LinuxOs>,
+        requests: Requests,
+        places: Places,
+        messages: mpsc::Receiver<Message>,
+        notifications: Notifications,
+    ) -> io::Result<Self> {
+        let (upgrade, timer) = (Upgrade::default(), Timer::new()?);
+        Ok(Self {
+            driver,
+            requests,
+            upgrade,
+            places,
+            messages,
+            notifications,
+            timer,
+            changes: Changes::default(),
+            folders: None,
+            _claim: None,
+        })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
@@ -166,9 +195,7 @@ impl Supervisor {
                 () = self.notifications.next() => {}
                 () = self.timer.until(deadline) => is_due = true,
             }
-            // What was said before a deadline counts, however late this supervisor hears it.
-            let said = self.notifications.take(self.driver.os_mut());
-            self.driver.handle(said);
+            self.hear();
             if is_due {
                 self.driver.handle([Event::Tick]);
             }
@@ -183,6 +210,12 @@ impl Supervisor {
                 return Err(become_keeper(inherited));
             }
         }
+    }
+
+    /// What was said before a deadline counts, however late this supervisor hears it: called before that is looked at.
+    pub(super) fn hear(&mut self) {
+        let said = self.notifications.take(self.driver.os_mut());
+        self.driver.handle(said);
     }
 
     /// Becomes the program that was asked for, once nothing is under way and every client has its answer.
@@ -226,7 +259,7 @@ impl Supervisor {
     }
 
     /// What came in together is handled together, with one look at the machine and one save.
-    fn receive(&mut self, batch: Vec<Message>) {
+    pub(super) fn receive(&mut self, batch: Vec<Message>) {
         let mut events = Vec::new();
         self.driver.os_mut().forget_looks();
         for message in batch {
@@ -258,14 +291,16 @@ impl Supervisor {
     }
 
     /// Notices go to whoever waits for them.
-    fn pass_on(&mut self) {
+    pub(super) fn pass_on(&mut self) -> Vec<(ServiceName, Notice)> {
         let notices = std::mem::take(&mut self.driver.os_mut().notices);
         for (service, notice) in &notices {
-            if let Some(trouble) = trouble(notice) {
+            // Who runs one service in the foreground is told it as anything else.
+            if let Some(trouble) = trouble(notice).filter(|_| self.folders.is_some()) {
                 complain(&io::Error::other(format!("{service}: {trouble}")));
             }
         }
         self.requests.tell(&notices, self.driver.stack());
+        notices
     }
 
     /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
@@ -273,7 +308,9 @@ impl Supervisor {
         self.requests.farewell().await;
         failpoint::reach(Failpoint::Leaving);
         self.driver.os().leave();
-        let _ = std::fs::remove_file(self.folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
+        if let Some(folders) = &self.folders {
+            let _ = std::fs::remove_file(folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
+        }
         Ok(())
     }
 }

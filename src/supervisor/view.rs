@@ -36,6 +36,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         cpu_percent: usage.map(|usage| tenth(usage.cpu_percent)),
         memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),
         processes: usage.map_or(0, |usage| count(usage.tree.len() + usage.strays.len())),
+        threads: usage.map_or(0, |usage| usage.tree.iter().chain(&usage.strays).map(|stat| stat.threads).sum()),
         memory_trend: usage.and_then(|usage| usage.trend.clone()),
         limits: limits(spec),
         ports: spec.ports.clone(),

@@ -21,6 +21,7 @@ pub mod procfs;
 pub mod readiness;
 pub mod reexec;
 pub mod scan;
+pub mod service_manager;
 pub mod signals;
 #[cfg(test)]
 pub mod sim;

@@ -99,6 +99,20 @@ pub fn survey(project: &Project) -> io::Result<Survey> {
     Ok(survey)
 }
 
+/// The projects in `folder` that processes of this user say they are of, each once.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn roots_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut reader = Reader::default();
+    let said =
+        |pid| reader.environ(pid, [ROOT.as_bytes()]).ok().and_then(|[root]| root).map(|root| PathBuf::from(OsString::from_vec(root)));
+    let mut roots: Vec<PathBuf> = procfs::pids()?.into_iter().filter_map(said).filter(|root| root.parent() == Some(folder)).collect();
+    roots.sort();
+    roots.dedup();
+    Ok(roots)
+}
+
 /// `project/service/run`, if it is of this project; whether it still has such a service is another question.
 fn run_named_by(cookie: &str, project: &Project) -> Option<(ServiceName, RunId)> {
     let (head, run) = cookie.rsplit_once('/')?;

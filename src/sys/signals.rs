@@ -4,7 +4,7 @@
 
 use crate::model::Signal;
 use nix::libc;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number, raise};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as Number, raise, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,11 +18,36 @@ pub struct Signals {
     before: SigSet,
 }
 
+/// A signal that was read, with what is known of its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caught {
+    pub signal: Signal,
+    /// From the kernel or from the leader of this session: for SIGHUP, the terminal is gone.
+    pub by_session: bool,
+}
+
 pub const INTERRUPT: i32 = libc::SIGINT;
 pub const TERMINATE: i32 = libc::SIGTERM;
 pub const HANG_UP: i32 = libc::SIGHUP;
 pub const TERMINAL_STOP: i32 = libc::SIGTSTP;
 pub const RESIZED: i32 = libc::SIGWINCH;
+pub const CHILD_ENDED: i32 = libc::SIGCHLD;
+
+/// What a process in the foreground has to pass on: everything that a person or a program sends on purpose. Not those by which
+/// the kernel tells this process of its own faults.
+pub const PASSED_ON: [i32; 11] = [
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGWINCH,
+    libc::SIGIO,
+    libc::SIGPWR,
+];
 
 impl Signals {
     /// A signal that this process was started to ignore (`nohup`) stays ignored.
@@ -45,8 +70,15 @@ impl Signals {
 
     /// The next one that has come in; `None` when there is none now.
     pub fn next(&self) -> io::Result<Option<Signal>> {
-        let info = self.fd.read_signal()?;
-        Ok(info.and_then(|info| i32::try_from(info.ssi_signo).ok()).and_then(Signal::from_number))
+        Ok(self.next_caught()?.map(|caught| caught.signal))
+    }
+
+    /// As [`Signals::next`], with its sender.
+    pub fn next_caught(&self) -> io::Result<Option<Caught>> {
+        let Some(info) = self.fd.read_signal()? else { return Ok(None) };
+        let session = nix::unistd::getsid(None).map(nix::unistd::Pid::as_raw).unwrap_or_default();
+        let by_session = info.ssi_code == libc::SI_KERNEL || info.ssi_pid.cast_signed() == session;
+        Ok(info.ssi_signo.try_into().ok().and_then(Signal::from_number).map(|signal| Caught { signal, by_session }))
     }
 }
 
@@ -65,6 +97,14 @@ impl AsFd for Signals {
 /// Ends every blocking, and has what waited delivered; for a process that was born, or became this program, with signals blocked.
 pub fn let_through() {
     let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Undoes a SIGCHLD that this process was started to ignore: the kernel would then throw exit statuses away (wait(2)).
+pub fn expect_children() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    unsafe { sigaction(Number::SIGCHLD, &default) }?;
+    Ok(())
 }
 
 /// Stops this process as Ctrl-Z would have, and returns when it is continued.

@@ -66,6 +66,28 @@ pub fn claim(name: &str) -> io::Result<Option<OwnedFd>> {
     }
 }
 
+/// As [`claim`], and listens there: whoever connects learns who holds the name.
+///
+/// # Errors
+/// When there is no descriptor left.
+pub fn claim_and_listen(name: &str) -> io::Result<Option<UnixListener>> {
+    let Some(held) = claim(name)? else { return Ok(None) };
+    rustix::net::listen(&held, 1024)?;
+    Ok(Some(held.into()))
+}
+
+/// Connects to whoever listens at a claimed name; as [`connect`] otherwise.
+///
+/// # Errors
+/// With `ConnectionRefused` when nobody does.
+pub fn connect_claimed(name: &str, patience: Duration) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    connect(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
+    Ok(socket.into())
+}
+
 /// Who is at the other end: process and user.
 ///
 /// # Errors

@@ -22,8 +22,7 @@ pub struct Launch<'a> {
     pub argv: &'a [OsString],
     pub env: &'a [(OsString, OsString)],
     pub cwd: &'a Path,
-    /// Standard output and standard error.
-    pub output: BorrowedFd<'a>,
+    pub output: Output<'a>,
     /// Become descriptors 3, 4, … of the child, which has no others.
     pub inherit: &'a [BorrowedFd<'a>],
     /// What every descendant inherits.
@@ -35,6 +34,15 @@ pub struct Launch<'a> {
     pub group: Option<&'a Group>,
     /// Leave this process for good: the child's parent is then whoever adopts orphans.
     pub detach: bool,
+}
+
+/// What a child has as its descriptors 0, 1 and 2.
+#[derive(Clone, Copy)]
+pub enum Output<'a> {
+    /// Nothing to read; standard output and standard error go there.
+    To(BorrowedFd<'a>),
+    /// The three of this process.
+    Inherited,
 }
 
 /// A child that waits at its gate. Dropping the gate makes it end without running anything.
@@ -79,7 +87,11 @@ pub fn held(launch: &Launch) -> io::Result<Held> {
     // SAFETY: the child only makes async-signal-safe calls on memory prepared above, and never returns from `become_program`.
     match unsafe { fork_into(launch.group) }? {
         nix::unistd::ForkResult::Child => {
-            become_program(&mut prepared, launch.detach, gate_out.as_raw_fd(), null.as_raw_fd(), launch.output.as_raw_fd())
+            let output = match launch.output {
+                Output::To(output) => Some(output.as_raw_fd()),
+                Output::Inherited => None,
+            };
+            become_program(&mut prepared, launch.detach, gate_out.as_raw_fd(), null.as_raw_fd(), output)
         }
         nix::unistd::ForkResult::Parent { child } => Ok(Held { pid: child.as_raw(), gate: gate_in }),
     }
@@ -143,7 +155,7 @@ impl Prepared {
 }
 
 /// Runs in the child, between `fork` and `exec`.
-fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, output: i32) -> ! {
+fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, output: Option<i32>) -> ! {
     // SAFETY: every call below is async-signal-safe; pointers stay valid because `prepared` lives in the forked memory.
     unsafe {
         libc::setsid();
@@ -154,10 +166,13 @@ fn become_program(prepared: &mut Prepared, detach: bool, gate: i32, null: i32, o
         // Descriptors are first lifted above those that the program will see, so that none is overwritten before its turn.
         let floor = 10 + prepared.inherit.len() as i32;
         let lift = |fd: i32| libc::fcntl(fd, libc::F_DUPFD, floor);
-        let (gate, null, output) = (lift(gate), lift(null), lift(output));
-        libc::dup2(null, 0);
-        libc::dup2(output, 1);
-        libc::dup2(output, 2);
+        let gate = lift(gate);
+        if let Some(output) = output {
+            let (null, output) = (lift(null), lift(output));
+            libc::dup2(null, 0);
+            libc::dup2(output, 1);
+            libc::dup2(output, 2);
+        }
         let first_free = 3 + prepared.inherit.len() as i32;
         let mut lifted = [-1; 8];
         for (slot, fd) in lifted.iter_mut().zip(&prepared.inherit) {
@@ -254,6 +269,16 @@ unsafe fn close_from(first: i32) {
     }
 }
 
+/// Where this process itself complains, as a file for a child.
+///
+/// # Errors
+/// When there is no descriptor left.
+pub fn own_error_output() -> io::Result<std::fs::File> {
+    // SAFETY: borrowed for one call, from whoever has it as long as the process lives.
+    let own = unsafe { BorrowedFd::borrow_raw(libc::STDERR_FILENO) };
+    Ok(own.try_clone_to_owned()?.into())
+}
+
 /// Why a command cannot be executed, found out before anything is started.
 #[derive(Debug, thiserror::Error)]
 pub enum NotExecutable {
@@ -267,6 +292,13 @@ pub enum NotExecutable {
     Format(String),
     #[error("{0} names an interpreter that does not exist: {1}")]
     Interpreter(String, String),
+}
+
+impl NotExecutable {
+    /// There is no such file at all.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotInPath(_) | Self::Missing(_))
+    }
 }
 
 /// The file that a command stands for, looked up as execvp(3) does but in the worker's own PATH and folder.

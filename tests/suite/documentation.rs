@@ -114,7 +114,8 @@ fn every_command_line_in_the_documents_can_be_parsed_so_far() {
             let (verb, rest) = (&found[2], &found[3]);
             let command = known.iter().find(|one| one.get_name() == verb || one.get_all_aliases().any(|alias| alias == verb));
             let command = command.unwrap_or_else(|| panic!("{file}: there is no `devstack {verb}`"));
-            for option in rest.split_whitespace().filter(|word| word.starts_with("--")) {
+            let own = rest.split_whitespace().take_while(|word| *word != "--");
+            for option in own.filter(|word| word.starts_with("--")) {
                 assert!(long_options(command).contains(option), "{file}: `devstack {verb}` has no {option}");
             }
             seen += 1;

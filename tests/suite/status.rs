@@ -40,7 +40,7 @@ fn has_shape(value: &Value, shape: &[(&str, &str)]) {
     }
 }
 
-const SERVICE: [(&str, &str); 20] = [
+const SERVICE: [(&str, &str); 21] = [
     ("name", "text"),
     ("state", "text"),
     ("ready", "flag"),
@@ -55,6 +55,7 @@ const SERVICE: [(&str, &str); 20] = [
     ("cpu_percent", "number?"),
     ("memory_mb", "number?"),
     ("processes", "whole"),
+    ("threads", "whole"),
     ("memory_trend", "object"),
     ("limits", "object"),
     ("ports", "list"),

@@ -30,6 +30,7 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
         cpu_percent: up.then_some(45.21),
         memory_mb: up.then_some(856.3),
         processes: u32::from(up),
+        threads: u32::from(up),
         memory_trend: None,
         limits: Limits::default(),
         ports: vec![9091],

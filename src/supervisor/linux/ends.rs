@@ -1,4 +1,4 @@
-//! How processes ended, and who collects the dead.
+//! How main processes ended.
 
 use super::LinuxOs;
 use crate::model::{Exit, RunId};
@@ -12,29 +12,5 @@ impl LinuxOs {
         let as_child = run.pidfd.as_ref().and_then(|pidfd| keeper::peek_child(pidfd.as_fd()));
         let of_keeper = || run.main().and_then(|main| self.keeper.as_ref()?.1.peek(main.pid));
         as_child.or_else(of_keeper).unwrap_or(Exit::Unobserved)
-    }
-
-    /// As [`Self::collect_orphans`], if one ended while the keeper was asked something.
-    pub fn collect_missed(&mut self) {
-        while self.keeper.as_ref().is_some_and(|(_, link)| link.missed_nudge()) {
-            self.collect_orphans();
-        }
-    }
-
-    /// Collects dead orphans, ours and the keeper's, that belong to no run any more.
-    pub fn collect_orphans(&mut self) {
-        if let Some((_, link)) = &self.keeper
-            && !link.take_nudge()
-        {
-            self.keeper = None;
-        }
-        self.household = None;
-        for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
-            if keeper::reap_child(orphan.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(orphan.pid);
-            }
-        }
     }
 }

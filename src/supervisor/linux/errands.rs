@@ -21,6 +21,7 @@ impl LinuxOs {
             prober: self.prober.clone(),
             root: self.project.root.clone(),
             inbox: inbox.clone(),
+            to_own_output: self.is_in_foreground(),
         };
         let task = tokio::task::spawn_local(async move {
             let result = work.perform().await;
@@ -31,9 +32,9 @@ impl LinuxOs {
 
     pub(super) fn begin_hook(&mut self, id: RunId, service: &Arc<Service>, hook: Hook) {
         let (inbox, helpers, root) = (self.inbox.clone(), self.helpers.clone(), self.project.root.clone());
-        let of = service.clone();
+        let (of, to_own_output) = (service.clone(), self.is_in_foreground());
         let task = tokio::task::spawn_local(async move {
-            let result = hook::perform(&of, id, &hook, &helpers, &root).await;
+            let result = hook::perform(&of, id, &hook, &helpers, (!to_own_output).then_some(&*root)).await;
             let _ = inbox.send(report(&of.name, id, Report::Hooked(result))).await;
         });
         self.track(id, service, None).keep(task.abort_handle());

@@ -2,7 +2,7 @@
 
 use super::LinuxOs;
 use crate::cleanup::{self, Decision, Interest, KnownRun, LedgerFacts};
-use crate::model::{RunId, ServiceName};
+use crate::model::{Project, RunId, ServiceName};
 use crate::supervisor::run::Run;
 use crate::sys::{procfs, scan};
 use std::io;
@@ -19,10 +19,14 @@ impl LinuxOs {
     }
 
     fn look_at_the_machine(&self) -> io::Result<Vec<Decision>> {
-        let (me, facts) = (scan::me()?, self.ledger_facts());
-        let interest = Interest::new(&self.project, &facts);
-        let table = scan::processes(&me, &self.project.id, &|it| interest.is_worth_a_look(it))?;
-        Ok(cleanup::for_start(&table, &self.project, &facts, &me))
+        let Some(predecessors) = self.predecessors() else { return look(&self.project, &self.ledger_facts()) };
+        let mut found = Vec::new();
+        for project in predecessors {
+            let service = project.services.keys().next().cloned();
+            let left = look(&project, &LedgerFacts::default())?;
+            found.extend(left.into_iter().map(|decision| Decision { service: service.clone(), ..decision }));
+        }
+        Ok(found)
     }
 
     fn ledger_facts(&self) -> LedgerFacts {
@@ -44,4 +48,11 @@ impl LinuxOs {
             log_files: scan::log_files(&self.project),
         }
     }
+}
+
+fn look(project: &Project, facts: &LedgerFacts) -> io::Result<Vec<Decision>> {
+    let me = scan::me()?;
+    let interest = Interest::new(project, facts);
+    let table = scan::processes(&me, &project.id, &|it| interest.is_worth_a_look(it))?;
+    Ok(cleanup::for_start(&table, project, facts, &me))
 }

@@ -1,8 +1,8 @@
 //! Small stories of one or two services, told on the simulated machine.
 
 mod files;
-mod hooks;
 mod heartbeats;
+mod hooks;
 mod limits;
 mod order;
 mod recovery;

@@ -3,11 +3,13 @@
 //! Decides nothing about ownership. A name in `/proc` is chosen by the process itself and may hold `)`, newlines and escape
 //! sequences; nothing here assumes text. Every function answers about one instant: compare `start_ticks` again before acting.
 
+mod machine;
 pub(crate) mod net;
 mod stat;
 pub(crate) mod status;
 pub(crate) mod text;
 
+pub use machine::machine_memory;
 pub use net::{Holder, holder_of_port};
 pub use stat::Stat;
 
