@@ -132,7 +132,7 @@ table! {
         cpu_window: Seconds,
         /// What happens after it ended by itself. Default: "on-failure".
         restart: Choice<RestartPolicy>,
-        /// Before an automatic start; doubles up to restart_delay_max, and back after a stable minute. By up to a tenth shorter,
+        /// Before an automatic start; doubles up to restart_delay_max, and back after a stable minute. By up to a tenth longer,
         /// so that what failed together does not come back together. 0: at once. Default: "1s".
         restart_delay: Seconds,
         /// Default: "60s".

@@ -304,9 +304,9 @@ proptest! {
             prop_assert!(reason != Reason::StartFailed || waits > Duration::ZERO);
             if reason != Reason::StartFailed {
                 // A tenth is left to chance.
-                let whole = waits.mul_f64(1.0 / 0.9) + Duration::from_micros(1);
                 let least = if stable { it.restart_delay } else { last.unwrap_or(it.restart_delay) };
-                prop_assert!(whole >= least && (!stable || waits <= least), "{waits:?} after {least:?}");
+                let tenth = least.mul_f64(0.1) + Duration::from_micros(1);
+                prop_assert!(waits + tenth >= least && (!stable || (least..=least + tenth).contains(&waits)), "{waits:?} after {least:?}");
                 last = Some(waits);
             } else if stable {
                 last = None;

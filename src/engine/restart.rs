@@ -9,7 +9,7 @@ const STABLE: Duration = Duration::from_secs(60);
 /// A fork that was refused is not tried again at once: a delay of zero would make that a loop without end.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
-/// By how much a delay may be shorter, so that what failed together does not come back together.
+/// By how much a delay may be longer, so that what failed together does not come back together.
 const JITTER: f64 = 0.1;
 
 /// What the past says about the next automatic start.
@@ -61,11 +61,11 @@ impl History {
         Next::StartAt(start_at)
     }
 
-    /// Never longer than the configuration says, and shorter by [`JITTER`] at most.
+    /// Never shorter than the configuration says, longer by [`JITTER`] at most, and never longer than its cap.
     fn delay(&self, service: &Service, run: RunId) -> Duration {
         let doubled = service.restart_delay.saturating_mul(2_u32.saturating_pow(self.failures));
-        let longest = doubled.min(service.restart_delay_max.max(service.restart_delay));
-        longest - longest.mul_f64(JITTER * draw(run))
+        let cap = service.restart_delay_max.max(service.restart_delay);
+        doubled.min(cap).mul_f64(1.0 + JITTER * draw(run)).min(cap)
     }
 }
 

@@ -93,11 +93,11 @@ fn patient() -> Service {
 }
 
 #[test]
-fn the_delay_doubles_up_to_its_cap_and_is_never_longer_nor_a_tenth_shorter() {
+fn the_delay_doubles_up_to_its_cap_and_is_never_shorter_nor_a_tenth_longer() {
     let it = patient();
     for (number, delay) in delays(&it, &mut History::default(), 1..40).into_iter().enumerate() {
         let says = it.restart_delay_max.min(it.restart_delay * 2_u32.saturating_pow(number as u32));
-        assert!(delay <= says && delay >= says.mul_f64(0.9), "{delay:?} instead of {says:?}");
+        assert!(delay >= says && delay <= says.mul_f64(1.1).min(it.restart_delay_max), "{delay:?} instead of {says:?}");
     }
 }
 
@@ -119,7 +119,7 @@ fn a_stable_minute_brings_the_delay_back_to_its_start_and_less_does_not() {
         delays(&it, &mut history, 1..4);
         history.lasted(Some(stable));
         let Next::StartAt(start) = history.after_end(&it, run(4), Reason::Crashed, &code(1), at(0)) else { panic!() };
-        assert!(start.since(at(0)) <= expected && start.since(at(0)) >= expected.mul_f64(0.9), "{stable:?}");
+        assert!(start.since(at(0)) >= expected && start.since(at(0)) <= expected.mul_f64(1.1), "{stable:?}");
     }
 }
 
