@@ -54,7 +54,11 @@ fn env_files(project: &Project) -> Result<(), Error> {
 /// Keys of the contract whose time has not come. Silence would let somebody rely on them.
 fn not_acted_on(project: &Project) -> Vec<String> {
     let of_service = |service: &Service| {
-        let keys = [(!service.watch.is_empty(), "watch"), (service.hooks != Hooks::default(), "hooks")];
+        let keys = [
+            (service.external && !service.watch.is_empty(), "watch"),
+            // Nothing of it is run that a hook could belong to.
+            (service.external && service.hooks != Hooks::default(), "hooks"),
+        ];
         keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()
     };
     let http = project.http_listen.map(|_| "http.listen".to_owned());

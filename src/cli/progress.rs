@@ -43,8 +43,7 @@ impl Progress {
             return;
         }
         match &mut self.spinners {
-            // Worth keeping on the screen: a process was ended, or a running service was found to be ill.
-            Some(spinners) if matches!(update.step, Step::Cleaned { .. } | Step::Replacing { .. }) => {
+            Some(spinners) if stays(&update.step) => {
                 spinners.keep(&line(&update.service, &said));
             }
             Some(spinners) => spinners.turn(&update.service, &said),
@@ -86,6 +85,11 @@ impl Progress {
             }
         }
     }
+}
+
+/// Worth keeping on the screen: a process was ended, a running service was found to be ill, something failed.
+fn stays(step: &Step) -> bool {
+    matches!(step, Step::Cleaned { .. } | Step::Replacing { .. } | Step::HookFailed { .. } | Step::Watching { .. })
 }
 
 fn line(service: &ServiceName, said: &str) -> String {

@@ -200,6 +200,9 @@ fn health_port(text: &str) -> Result<(Option<IpAddr>, u16), String> {
 fn words(notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::SettingUp { command } => format!("setting up: {}", command.join(" ")),
+        Notice::Hooking { hook, command } => format!("{hook}: {}", command.join(" ")),
+        Notice::HookFailed(cause) => cause.message.clone(),
+        Notice::Watching { trouble } => trouble.clone(),
         Notice::WaitingFor(services) => {
             format!("waits for {}", services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", "))
         }

@@ -132,7 +132,8 @@ table! {
         cpu_window: Seconds,
         /// What happens after it ended by itself. Default: "on-failure".
         restart: Choice<RestartPolicy>,
-        /// Doubles up to restart_delay_max. Default: "1s".
+        /// Before an automatic start; doubles up to restart_delay_max, and back after a stable minute. By up to a tenth longer,
+        /// so that what failed together does not come back together. 0: at once. Default: "1s".
         restart_delay: Seconds,
         /// Default: "60s".
         restart_delay_max: Seconds,
@@ -150,7 +151,8 @@ table! {
         log_file: String,
         /// When the log is rotated and how many old ones are kept. Default: 50 MB, 5.
         log_rotate: LogRotate,
-        /// Restart when one of these files changes.
+        /// Globs relative to the project: started again when one of these files changes. `*` stays within a name, `**` does not; a
+        /// folder means all of it. What git ignores, `__pycache__`, the venv and logs are left out.
         watch: Vec<At<String>>,
         /// Commands around a run.
         hooks: Hooks,
@@ -226,9 +228,10 @@ table! {
 table! {
     /// Commands around a run.
     Hooks = "{} = { pre_start = [\"make\", \"migrate\"] }" {
-        /// Before each start; the start fails with it.
+        /// Before each start, automatic ones too, within ready.timeout; the start fails with it.
         pre_start: Argv,
-        /// After each end.
+        /// After each end, and after a start that failed once pre_start had begun; within stop_timeout, at least 5 s.
+        /// In its environment: DEVSTACK_EXIT_REASON, and DEVSTACK_EXIT_CODE or DEVSTACK_EXIT_SIGNAL.
         post_stop: Argv,
     }
 }

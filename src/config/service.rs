@@ -8,8 +8,8 @@ use super::read::{At, Faults};
 use super::schema::{self, Health, HealthTable};
 use super::value::{Argv, Count};
 use crate::model::{
-    EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Probe, Ready, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal,
-    StartLimit,
+    EnvFile, HealthCheck, Hooks, KillMode, LogRotate, Patterns, Probe, Ready, ReadyWhen, RestartPolicy, Service, ServiceName, Setup,
+    Signal, StartLimit,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -238,10 +238,16 @@ fn set_up(at: &At<schema::Setup>, shared: &Shared<'_>, faults: &mut Faults) -> O
 
 fn watch(given: &schema::Service, shared: &Shared<'_>, faults: &mut Faults) -> Vec<String> {
     let patterns = given.watch.iter().flat_map(|patterns| &patterns.value);
-    patterns
-        .filter(|pattern| shared.paths.inside(&pattern.value, &pattern.span, "watch", faults).is_some())
-        .map(|pattern| pattern.value.clone())
-        .collect()
+    let mut inside = |pattern: &At<String>| {
+        let path = shared.paths.inside(&pattern.value, &pattern.span, "watch", faults)?;
+        let text = path.strip_prefix(&shared.root).ok()?.to_str()?.to_owned();
+        if let Err((_, why)) = Patterns::new(std::slice::from_ref(&text)) {
+            let problem = Problem::new(format!("`watch` has a pattern that cannot be understood: {why}")).at(&pattern.span);
+            faults.add(problem.hint("for instance watch = [\"apps/mtproto/**/*.py\"]"));
+        }
+        Some(text)
+    };
+    patterns.filter_map(&mut inside).collect()
 }
 
 fn log_file(name: &ServiceName, at: &At<schema::Service>, shared: &mut Shared<'_>, faults: &mut Faults) -> PathBuf {

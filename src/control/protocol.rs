@@ -71,6 +71,20 @@ pub enum Step {
     SettingUp {
         command: Vec<String>,
     },
+    /// A command of `hooks` runs.
+    Hooking {
+        hook: String,
+        command: Vec<String>,
+    },
+    /// Something about the files that it watches is not as asked for.
+    Watching {
+        trouble: String,
+    },
+    /// It did not end well; that holds nobody up.
+    HookFailed {
+        message: String,
+        hint: Option<String>,
+    },
     WaitingFor {
         services: Vec<ServiceName>,
     },

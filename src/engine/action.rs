@@ -1,5 +1,5 @@
 use super::{Cause, Process};
-use crate::model::{BootTime, Exit, Measured, Pid, ProcId, Reason, RunId, ServiceName, Signal};
+use crate::model::{BootTime, Exit, Measured, Pid, ProcId, Reason, RunId, Service, ServiceName, Signal};
 use serde::{Deserialize, Serialize};
 
 /// What the shell is to do for one service. What concerns a run names it, and its outcome comes back as a report of that run.
@@ -19,6 +19,11 @@ pub enum Act {
     Clear {
         run: RunId,
         replace: bool,
+    },
+    /// Run a command of the configuration around the process.
+    Hook {
+        run: RunId,
+        hook: Hook,
     },
     /// Create the process and hold it at its gate.
     Spawn {
@@ -59,6 +64,33 @@ pub enum Act {
     Announce(Notice),
 }
 
+/// A command of the configuration that belongs before or after a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    PreStart,
+    /// How the run ended that it comes after; no exit where there was no process.
+    PostStop {
+        exit: Option<Exit>,
+        reason: Reason,
+    },
+}
+
+impl Hook {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::PreStart => "pre_start",
+            Self::PostStop { .. } => "post_stop",
+        }
+    }
+
+    pub fn command<'a>(&self, service: &'a Service) -> Option<&'a Vec<String>> {
+        match self {
+            Self::PreStart => service.hooks.pre_start.as_ref(),
+            Self::PostStop { .. } => service.hooks.post_stop.as_ref(),
+        }
+    }
+}
+
 /// A process that was ended with its run although the main process no longer held it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swept {
@@ -75,6 +107,17 @@ pub enum Notice {
     SettingUp {
         command: Vec<String>,
     },
+    /// A hook runs: its name and its command.
+    Hooking {
+        hook: String,
+        command: Vec<String>,
+    },
+    /// Something about the files that it watches is not as asked for.
+    Watching {
+        trouble: String,
+    },
+    /// The hook after a run did not end well; that holds nobody up.
+    HookFailed(Cause),
     WaitingFor(Vec<ServiceName>),
     /// A stale copy or an orphan is ended before the start.
     Clearing {

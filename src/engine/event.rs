@@ -3,6 +3,8 @@ use super::{Cause, Finding, Said};
 use crate::model::{BootTime, Exit, Pid, ProcId, RunId, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The time of a step: one clock for deadlines, one for people.
@@ -20,6 +22,9 @@ pub enum Event {
     Command(Command),
     /// What became of a run. A report of a run that the service no longer holds changes nothing.
     Report(ServiceName, RunId, Report),
+    /// Files that a service watches, relative to the project, and when the last of them changed. None named: more than could be
+    /// counted.
+    FilesChanged(ServiceName, BTreeSet<PathBuf>, BootTime),
     /// Time passed; the deadlines in the states say what follows.
     Tick,
 }
@@ -56,6 +61,8 @@ pub enum StartMode {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     SetUp(Result<(), Cause>),
+    /// The hook of the present state has ended.
+    Hooked(Result<(), Cause>),
     Cleared(Result<(), Cause>),
     /// It exists and waits at its gate.
     Spawned(Spawned),

@@ -14,6 +14,7 @@ mod ledger;
 mod limits;
 mod notify;
 mod restart;
+mod rewrites;
 mod slot;
 mod stack;
 mod state;
@@ -22,7 +23,7 @@ mod trend;
 #[cfg(test)]
 mod properties;
 
-pub use action::{Act, Action, Notice, Swept};
+pub use action::{Act, Action, Hook, Notice, Swept};
 pub use event::{Command, Event, Now, Probed, Remains, Report, Running, Spawned, StartMode, Survey};
 pub use exit_status::{AskedToStop, exit_status};
 pub use heard::Heard;

@@ -1,9 +1,12 @@
+mod changed;
 mod down;
+mod hooks;
 mod notified;
 mod probed;
 mod reports;
 mod up;
 
+use super::rewrites::Rewrites;
 use super::{Act, Action, Heard, History, Notice, Now, Probed, StartMode, State, Wanted};
 use crate::model::{BootTime, LastExit, ProcId, Reason, RunId, Service};
 use jiff::Timestamp;
@@ -33,11 +36,20 @@ pub struct Slot {
     replace: bool,
     /// Gone from the configuration; forgotten once it is at rest.
     pub(super) removed: bool,
+    /// What follows once nothing is left of the run that ended, and its hook has run; `None`: it was cut short before there was a
+    /// process.
+    #[serde(default)]
+    verdict: Option<hooks::Verdict>,
+    /// The present run has got so far that the hook after it is due.
+    #[serde(default)]
+    owes_post_stop: bool,
     /// Devstack was restarted, and the way has not been cleared since.
     #[serde(skip)]
     unsure: bool,
     #[serde(skip)]
     pub health: Health,
+    #[serde(skip)]
+    pub(super) rewrites: Rewrites,
     /// What the present run said of itself.
     #[serde(default)]
     pub heard: Heard,
@@ -102,8 +114,11 @@ impl Slot {
             again: false,
             replace: false,
             removed: false,
+            verdict: None,
+            owes_post_stop: false,
             unsure: false,
             health: Health::default(),
+            rewrites: Rewrites::default(),
             heard: Heard::default(),
         }
     }
@@ -116,7 +131,7 @@ impl Slot {
     /// A stop is on its way, or the remains of a run are. What is stuck no longer counts: its dependencies would wait for ever.
     pub fn is_going_down(&self) -> bool {
         match self.state {
-            State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => true,
+            State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } | State::PostStop { .. } => true,
             State::Stuck { .. } => false,
             _ => self.pending_stop.is_some() || (self.wanted == Wanted::Down && self.state.run().is_some()),
         }
@@ -152,10 +167,10 @@ impl Slot {
         self.replace = replace;
         match &self.state {
             State::Stopped | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } | State::Present => {
-                self.history = History::default();
+                (self.history, self.rewrites) = (History::default(), Rewrites::default());
                 self.begin_start(turn);
             }
-            State::SettingUp { .. } | State::Waiting | State::Clearing { .. } | State::Spawning { .. } => {}
+            State::SettingUp { .. } | State::Waiting | State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } => {}
             State::Starting { .. } | State::Running { .. } => match mode {
                 StartMode::Restart => self.stop_and_start_again(Reason::Requested),
                 StartMode::Ensure => match self.is_ailing() {
@@ -165,7 +180,7 @@ impl Slot {
                     None => {}
                 },
             },
-            State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => self.again = true,
+            State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } | State::PostStop { .. } => self.again = true,
             State::Stuck { survivors, .. } => {
                 self.again = true;
                 self.announce(turn, Notice::Stuck { survivors: survivors.clone() });
@@ -188,8 +203,9 @@ impl Slot {
                 self.come_to_rest(turn)
             }
             // Its commands may have children of their own; nothing has been promised to anybody yet.
-            State::SettingUp { run } | State::Clearing { run } => self.sweep(run, Reason::Requested, turn),
-            State::Spawning { .. } | State::Draining { .. } => {}
+            State::SettingUp { run } | State::Clearing { run } | State::PreStart { run, .. } => self.sweep(run, Reason::Requested, turn),
+            State::PostStop { run, .. } if kill => self.give_up_post_stop(run, "it was killed on request", turn),
+            State::Spawning { .. } | State::Draining { .. } | State::PostStop { .. } => {}
             State::Starting { run, .. } | State::Running { run, .. } if kill => self.begin_kill(run, Reason::Requested, turn),
             State::Starting { .. } | State::Running { .. } => self.pending_stop = Some(PendingStop { why: Reason::Requested, timeout }),
             State::Stopping { run, why, .. } if kill => self.begin_kill(run, why, turn),

@@ -137,6 +137,9 @@ impl Stack {
                     return;
                 }
             }
+            Event::FilesChanged(name, paths, at) => {
+                self.with_slot(&name, now, actions, |slot, turn| slot.on_files_changed(paths, at, turn));
+            }
             Event::Tick => {
                 // What one deadline sets free may be due at once.
                 while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {

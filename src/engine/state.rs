@@ -26,6 +26,11 @@ pub enum State {
     Clearing {
         run: RunId,
     },
+    /// The way is clear, and the hook runs that belongs before the process.
+    PreStart {
+        run: RunId,
+        give_up_at: BootTime,
+    },
     Spawning {
         run: RunId,
     },
@@ -56,6 +61,13 @@ pub enum State {
         was_ready: bool,
         give_up_at: BootTime,
     },
+    /// Nothing is left of the run before, and the hook runs that belongs after it. A run of its own: of the one before, what
+    /// `kill_mode = "process"` leaves alone may still be there.
+    PostStop {
+        run: RunId,
+        why: Reason,
+        give_up_at: BootTime,
+    },
     /// Something survived SIGKILL: the slot stays taken, so that no second copy can start.
     Stuck {
         run: RunId,
@@ -81,12 +93,14 @@ impl State {
         match self {
             Self::SettingUp { run }
             | Self::Clearing { run }
+            | Self::PreStart { run, .. }
             | Self::Spawning { run }
             | Self::Starting { run, .. }
             | Self::Running { run, .. }
             | Self::Stopping { run, .. }
             | Self::Killing { run, .. }
             | Self::Draining { run, .. }
+            | Self::PostStop { run, .. }
             | Self::Stuck { run, .. } => Some(*run),
             Self::Stopped | Self::Waiting | Self::Backoff { .. } | Self::Exited { .. } | Self::Failed { .. } | Self::Present => None,
         }
@@ -98,6 +112,7 @@ impl State {
             Self::Starting { late_at, .. } => *late_at,
             Self::Running { recycle_at, .. } => *recycle_at,
             Self::Stopping { kill_at, .. } => Some(*kill_at),
+            Self::PreStart { give_up_at, .. } | Self::PostStop { give_up_at, .. } => Some(*give_up_at),
             // Whoever kills the set says first who survived.
             Self::Killing { give_up_at, .. } | Self::Draining { give_up_at, .. } => Some(give_up_at.after(LAST_WORD)),
             Self::Backoff { start_at } => Some(*start_at),
@@ -117,9 +132,11 @@ impl State {
         match self {
             Self::Stopped => StateWord::Stopped,
             Self::Waiting => StateWord::Waiting,
-            Self::SettingUp { .. } | Self::Clearing { .. } | Self::Spawning { .. } | Self::Starting { .. } => StateWord::Starting,
+            Self::SettingUp { .. } | Self::Clearing { .. } | Self::PreStart { .. } | Self::Spawning { .. } | Self::Starting { .. } => {
+                StateWord::Starting
+            }
             Self::Running { .. } | Self::Present => StateWord::Running,
-            Self::Stopping { .. } => StateWord::Stopping,
+            Self::Stopping { .. } | Self::PostStop { .. } => StateWord::Stopping,
             Self::Killing { .. } | Self::Draining { .. } => StateWord::Killing,
             Self::Stuck { .. } => StateWord::Stuck,
             Self::Backoff { .. } => StateWord::Backoff,
@@ -183,6 +200,7 @@ pub struct Cause {
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     SetupFailed,
+    HookFailed,
     PortTaken,
     /// A copy that a person runs on a terminal.
     ManualCopy,

@@ -10,6 +10,11 @@ pub const MAIN_PID: &str = "DEVSTACK_PID";
 /// As [`MAIN_PID`], for sd_watchdog_enabled(3): heartbeats are the main process's business.
 pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
+/// How the run ended that a `post_stop` hook comes after.
+pub const EXIT_REASON: &str = "DEVSTACK_EXIT_REASON";
+pub const EXIT_CODE: &str = "DEVSTACK_EXIT_CODE";
+pub const EXIT_SIGNAL: &str = "DEVSTACK_EXIT_SIGNAL";
+
 /// The number that every descendant of a run inherits, whatever it does to its session, environment and descriptors: a soft
 /// limit on realtime processor time (setrlimit(2), `RLIMIT_RTTIME`) of some ten thousand years.
 ///

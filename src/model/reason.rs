@@ -10,6 +10,8 @@ pub enum Reason {
     /// A person or another program asked devstack for it.
     Requested,
     ConfigChanged,
+    /// A file that it watches.
+    FilesChanged,
     #[serde(rename = "max_runtime_reached")]
     MaxRuntime,
     #[serde(rename = "memory_limit_exceeded")]
@@ -42,13 +44,14 @@ impl Reason {
 
     /// An end that was asked for or planned; it counts neither as a crash nor against the start limit.
     pub fn is_planned(self) -> bool {
-        matches!(self, Self::Requested | Self::ConfigChanged | Self::MaxRuntime)
+        matches!(self, Self::Requested | Self::ConfigChanged | Self::FilesChanged | Self::MaxRuntime)
     }
 
     pub fn word(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::ConfigChanged => "config_changed",
+            Self::FilesChanged => "files_changed",
             Self::MaxRuntime => "max_runtime_reached",
             Self::MemoryLimit => "memory_limit_exceeded",
             Self::CpuLimit => "cpu_limit_exceeded",
@@ -74,7 +77,7 @@ impl fmt::Display for Reason {
 pub enum Actor {
     /// devstack on its own account: a limit, a failed health check.
     Devstack,
-    /// devstack because somebody asked.
+    /// devstack because somebody asked, or changed a file.
     User,
     /// The worker itself.
     Worker,
@@ -96,7 +99,7 @@ impl LastExit {
     pub fn new(run: RunId, exit: Exit, asked: Option<Reason>, at: Timestamp) -> Self {
         let reason = asked.unwrap_or_else(|| Reason::of_own_end(&exit));
         let by = match (asked, &exit) {
-            (Some(Reason::Requested | Reason::ConfigChanged), _) => Actor::User,
+            (Some(Reason::Requested | Reason::ConfigChanged | Reason::FilesChanged), _) => Actor::User,
             (Some(_), _) => Actor::Devstack,
             (None, Exit::Code(_)) => Actor::Worker,
             (None, Exit::NotSpawned(_)) => Actor::Devstack,

@@ -240,6 +240,7 @@ impl<'a> Alone<'a> {
     }
 
     fn tell_all(&mut self) {
+        self.supervisor.watch_files();
         for (service, notice) in self.supervisor.pass_on() {
             (self.tell)(&service, &notice);
             if service == self.service

@@ -111,6 +111,7 @@ impl<O: Os> Driver<O> {
             (Act::Reap { run }, _) => self.os.reap(run),
             (Act::SetUp { run }, Some(spec)) => self.os.set_up(run, &spec),
             (Act::Clear { run, replace }, Some(spec)) => self.os.clear(run, &spec, replace),
+            (Act::Hook { run, hook }, Some(spec)) => self.os.hook(run, &spec, hook),
             (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),
             (Act::Adopt { run, process, ready }, Some(spec)) => self.os.adopt(run, &spec, &process, ready),
             (Act::Signal { run, signal }, Some(spec)) => self.os.signal(run, &spec, signal),

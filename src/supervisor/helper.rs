@@ -1,8 +1,9 @@
-//! Commands that devstack runs for a service beside its worker: set-up, probes. They are not workers, and not orphans.
+//! Commands that devstack runs for a service beside its worker: set-up, hooks, probes. They are not workers, and not orphans.
 
 use super::environment::Environment;
 use super::set;
-use crate::model::{Exit, Pid, RunId, Service, Signal};
+use crate::model::{Exit, Mark, Pid, RunId, Service, Signal};
+use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::reexec::{self, Program};
@@ -34,6 +35,11 @@ impl Helpers {
         self.running.borrow().clone()
     }
 
+    /// What of it carries this mark is from now on what any process of its run is.
+    pub fn let_go(&self, mark: Mark) {
+        self.running.borrow_mut().retain(|pid| procfs::mark(*pid) != Some(mark));
+    }
+
     /// Kills what runs, for whoever comes after this program would know nothing of it.
     pub fn kill_all(&self) {
         for id in self.running.borrow().iter().filter_map(|pid| procfs::id(*pid).ok()) {
@@ -46,7 +52,7 @@ impl Helpers {
     /// A probe by command: it passes with status 0.
     pub async fn check(&self, service: &Service, command: &[String]) -> Result<String, String> {
         let nowhere = File::options().write(true).open("/dev/null").map_err(|error| error.to_string())?;
-        let mut started = self.start(service, None, command, &nowhere).map_err(|error| error.to_string())?;
+        let mut started = self.start(service, None, command, &[], &nowhere).map_err(|error| error.to_string())?;
         started.ends_with_company = true;
         started.pidfd.readable().await;
         // What it left behind would pile up, one question after the other.
@@ -62,7 +68,23 @@ impl Helpers {
     /// # Errors
     /// When it could not be started; a sentence for a person.
     pub async fn run(&self, service: &Service, run: Option<RunId>, command: &[String], output: File) -> Result<Exit, String> {
-        let started = self.start(service, run, command, &output).map_err(|error| error.to_string())?;
+        self.run_with(service, run, command, &[], output).await
+    }
+
+    /// As [`Self::run`], with more in its environment.
+    ///
+    /// # Errors
+    /// When it could not be started; a sentence for a person.
+    pub async fn run_with(
+        &self,
+        service: &Service,
+        run: Option<RunId>,
+        command: &[String],
+        more: &[(&'static str, String)],
+        output: File,
+    ) -> Result<Exit, String> {
+        let started = self.start(service, run, command, more, &output).map_err(|error| error.to_string())?;
+        failpoint::reach(Failpoint::HelperBegun);
         started.pidfd.readable().await;
         let exit = keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved);
         Ok(exit)
@@ -97,8 +119,16 @@ impl Helpers {
         version.map(str::to_owned).ok_or_else(|| format!("asked for its version, it ended with {exit}"))
     }
 
-    fn start(&self, service: &Service, run: Option<RunId>, command: &[String], output: &File) -> io::Result<Running> {
-        let launch = self.environment.launch(service, run, command).map_err(|cause| io::Error::other(cause.message))?;
+    fn start(
+        &self,
+        service: &Service,
+        run: Option<RunId>,
+        command: &[String],
+        more: &[(&'static str, String)],
+        output: &File,
+    ) -> io::Result<Running> {
+        let mut launch = self.environment.launch(service, run, command).map_err(|cause| io::Error::other(cause.message))?;
+        launch.env.extend(more.iter().map(|(key, value)| (key.into(), value.into())));
         self.begin(&spawn::Launch {
             program: &launch.program,
             argv: &launch.argv,

@@ -1,6 +1,7 @@
 //! The real operating system behind [`Os`]: starts what takes time, remembers what a run holds, reports what it learns.
 
 mod ends;
+mod errands;
 mod facts;
 mod foreground;
 mod limits;
@@ -18,10 +19,12 @@ use super::probe::Prober;
 use super::run::{Run, report};
 use super::set::{self, Household, Traits};
 use super::supervise::complain;
-use super::{identity, prepare, ready, stack, watch};
+use super::{identity, ready, stack, watch};
 use crate::cleanup::Decision;
 use crate::cleanup::killing::Killing;
-use crate::engine::{Cause, CauseKind, Event, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit};
+use crate::engine::{
+    Cause, CauseKind, Event, Hook, Ledger, Notice, Now, Origin, Process, Report, Spawned, Stack, Survey, hard_memory_limit,
+};
 use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Service, ServiceName, Signal};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
@@ -100,6 +103,10 @@ impl LinuxOs {
 
     pub fn helpers(&self) -> &Helpers {
         &self.helpers
+    }
+
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
@@ -184,25 +191,7 @@ impl Os for LinuxOs {
     }
 
     fn set_up(&mut self, id: RunId, service: &Arc<Service>) {
-        let name = service.name.clone();
-        if prepare::is_set_up(service) {
-            return self.due.push(Event::Report(name, id, Report::SetUp(Ok(()))));
-        }
-        let inbox = self.inbox.clone();
-        let work = prepare::SetUp {
-            service: service.clone(),
-            run: id,
-            helpers: self.helpers.clone(),
-            prober: self.prober.clone(),
-            root: self.project.root.clone(),
-            inbox: inbox.clone(),
-            to_own_output: self.foreground.is_some(),
-        };
-        let task = tokio::task::spawn_local(async move {
-            let result = work.perform().await;
-            let _ = inbox.send(report(&name, id, Report::SetUp(result))).await;
-        });
-        self.track(id, service, None).keep(task.abort_handle());
+        self.begin_set_up(id, service);
     }
 
     fn clear(&mut self, id: RunId, service: &Arc<Service>, replace: bool) {
@@ -229,6 +218,10 @@ impl Os for LinuxOs {
             let _ = inbox.send(report(&name, id, Report::Cleared(result))).await;
         });
         self.track(id, service, None).keep(task.abort_handle());
+    }
+
+    fn hook(&mut self, id: RunId, service: &Arc<Service>, hook: Hook) {
+        self.begin_hook(id, service, hook);
     }
 
     fn spawn(&mut self, id: RunId, service: &Arc<Service>) -> Report {
@@ -324,11 +317,9 @@ impl Os for LinuxOs {
     fn sweep(&mut self, id: RunId, service: &Arc<Service>, give_up_at: BootTime) {
         // What an earlier devstack left behind has become anybody's child.
         let is_known = self.runs.contains_key(&id);
+        self.cut_short(id, service);
         let run = self.track(id, service, None);
         run.traits.stranger |= !is_known;
-        if run.main().is_none() {
-            run.cut_short();
-        }
         run.sweep = Some(Killing::new(None, give_up_at));
         self.advance_sweep(id);
     }

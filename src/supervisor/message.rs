@@ -1,3 +1,4 @@
+use super::changes::Changed;
 use super::upgrade::Asker;
 use crate::control::protocol::{Reply, Request};
 use crate::engine::{Notice, Report};
@@ -15,6 +16,7 @@ pub enum Message {
     SweepDue(RunId),
     /// The use of memory and processor is to be looked at.
     SampleDue(RunId),
+    FilesChanged(ServiceName, Changed),
     /// Something below us ended that is no main process.
     ChildEnded,
     Request(Request, mpsc::Sender<Reply>),

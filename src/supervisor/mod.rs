@@ -5,12 +5,14 @@
 
 mod activity;
 mod alone;
+mod changes;
 mod claim;
 mod clear;
 mod driver;
 mod environment;
 mod health_port;
 mod helper;
+mod hook;
 mod http;
 pub mod identity;
 mod launch;

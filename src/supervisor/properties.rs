@@ -2,7 +2,7 @@
 
 use super::rig::{Rig, health, seconds, service};
 use crate::engine::{StartMode, State};
-use crate::model::{Exit, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
+use crate::model::{Exit, Hooks, KillMode, Measured, ReadyWhen, RestartPolicy, Service, ServiceName, Setup, Signal, StartLimit};
 use crate::sys::sim::{Behaviour, Child, Errand, Fork, Process};
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -23,6 +23,8 @@ enum Step {
     /// Devstack is killed before its n-th deed from now.
     CrashSoon(u32),
     DiskFull(u32),
+    /// Files that these watch.
+    Change(u8),
     /// A report comes a second time, or too late.
     Echo(prop::sample::Index),
     /// Another configuration is read, in which these services are missing.
@@ -33,7 +35,7 @@ enum Step {
 const SLOWEST_DEATH: Duration = Duration::from_secs(30);
 
 /// What the machine has in store for one service.
-type Fate = (Vec<Behaviour>, Vec<Errand>, Vec<Errand>);
+type Fate = (Vec<Behaviour>, Vec<Errand>, Vec<Errand>, Vec<Errand>);
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -85,6 +87,7 @@ prop_compose! {
         grouped in prop::bool::weighted(0.5),
         external in prop::bool::weighted(0.1),
         setup in prop::bool::weighted(0.2),
+        (pre_start, post_stop) in (prop::bool::weighted(0.3), prop::bool::weighted(0.3)),
         checked in prop::bool::weighted(0.3),
         at_once in prop::bool::weighted(0.2),
         restart in prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)],
@@ -99,6 +102,8 @@ prop_compose! {
         it.groups = if grouped { vec!["workers".to_owned()] } else { Vec::new() };
         it.external = external;
         it.setup = setup.then(|| Setup { command: vec!["make".to_owned()], creates: None });
+        let hook = |is_set: bool| is_set.then(|| vec!["make".to_owned()]);
+        it.hooks = Hooks { pre_start: hook(pre_start), post_stop: hook(post_stop) };
         it.health = checked.then(health);
         if at_once {
             it.ready.when = ReadyWhen::Delay(Duration::ZERO);
@@ -128,6 +133,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(Duration::ZERO), millis(1..60_000)].prop_map(Step::LoseLedger),
         3 => (0_u32..12).prop_map(Step::CrashSoon),
         1 => (1_u32..8).prop_map(Step::DiskFull),
+        2 => any::<u8>().prop_map(Step::Change),
         2 => any::<prop::sample::Index>().prop_map(Step::Echo),
         1 => any::<u8>().prop_map(Step::Configure),
     ]
@@ -147,6 +153,7 @@ fn take(rig: &mut Rig, services: &[Service], step: Step) {
         Step::Crash(away) => rig.crash(away),
         Step::LoseLedger(away) => rig.crash_without_ledger(away),
         Step::CrashSoon(deeds) => rig.os().dies_in = Some(deeds),
+        Step::Change(which) => chosen(services, which).iter().for_each(|service| rig.change_files(service.as_str(), &["app.py"])),
         Step::DiskFull(saves) => rig.os().full_disk = saves,
         Step::Echo(which) => {
             let told = &rig.os().told;
@@ -174,7 +181,7 @@ fn all_stops(rig: &mut Rig) -> Result<(), String> {
     (rig.os().full_disk, rig.os().dies_in) = (0, None);
     let all: Vec<ServiceName> = rig.driver.stack().slots().keys().cloned().collect();
     rig.ask_stop(all, false, None);
-    let patience = |it: &crate::engine::Slot| it.spec.stop_timeout + seconds(20);
+    let patience = |it: &crate::engine::Slot| 2 * it.spec.stop_timeout + seconds(40);
     let sum: Duration = rig.driver.stack().slots().values().map(patience).sum();
     // What dies so late that it was called stuck already has its children swept after that.
     let enough = sum + SLOWEST_DEATH;
@@ -208,7 +215,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_stack_and_the_machine_agree(
         services in stack(),
-        fates in vec((vec(behaviour(), 0..6), errands(), errands()), NAMES.len()),
+        fates in vec((vec(behaviour(), 0..6), errands(), errands(), errands()), NAMES.len()),
         steps in vec(step(), 1..40),
         (has_keeper, ends_are_told_late) in any::<(bool, bool)>(),
     ) {
@@ -216,10 +223,11 @@ proptest! {
         rig.has_keeper = has_keeper;
         rig.os().world.ends_are_told_late = ends_are_told_late;
         let fates: Vec<Fate> = fates;
-        for (it, (spawns, set_ups, clears)) in services.iter().zip(fates) {
+        for (it, (spawns, set_ups, clears, hooks)) in services.iter().zip(fates) {
             rig.os().spawns.insert(it.name.clone(), spawns.into());
             rig.os().set_ups.insert(it.name.clone(), set_ups.into());
             rig.os().clears.insert(it.name.clone(), clears.into());
+            rig.os().hooks.insert(it.name.clone(), hooks.into());
         }
         rig.ask_start(chosen(&services, 0xff), StartMode::Ensure);
         for step in steps {

@@ -138,6 +138,14 @@ impl Rig {
         self.pump();
     }
 
+    /// Files that the service watches are saved, now.
+    pub fn change_files(&mut self, service: &str, paths: &[&str]) {
+        let at = self.now();
+        self.os().start_was_asked(&[name(service)]);
+        self.driver.handle([Event::FilesChanged(name(service), paths.iter().map(Into::into).collect(), at)]);
+        self.pump();
+    }
+
     pub fn configure(&mut self, services: impl IntoIterator<Item = Service>) {
         self.services = services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect();
         self.os().leaving.clear();
@@ -209,6 +217,10 @@ impl Rig {
         // A command that was not yet on disk has never been given.
         os.leaving.retain(|service| stack.slot(service).is_some_and(Slot::is_going_down));
         os.world.lose_devstack(&recorded, self.has_keeper);
+        // Of what a full disk kept out of the ledger, nobody knows what is due after it.
+        let has_begun = |state: &State| !matches!(state, State::SettingUp { .. } | State::Clearing { .. });
+        let knows = |slot: &Slot, run| slot.state.run() == Some(run) && has_begun(&slot.state);
+        os.owed.retain(|service, run| stack.slot(service).is_some_and(|slot| knows(slot, *run)));
         os.world.now = os.world.now.after(away);
         os.world.unfold();
         // Words on their way died with it.
@@ -239,6 +251,9 @@ impl Rig {
                 && !os.world.holds(run)
             {
                 return Err(format!("{name} is said to be {:?}, but there is nothing of it", slot.state));
+            }
+            if slot.state == State::Stopped && os.owed.contains_key(name) {
+                return Err(format!("{name} is at rest, and the hook after its run did not run"));
             }
             if matches!(slot.state, State::Spawning { .. }) {
                 return Err(format!("{name} is left half spawned"));

@@ -1,5 +1,6 @@
 //! The supervisor's life: born under a keeper, restored from the ledger, ended by request.
 
+use super::changes::{Changed, Changes};
 use super::environment::Environment;
 use super::helper::Helpers;
 use super::linux::LinuxOs;
@@ -22,6 +23,7 @@ use crate::sys::{Os, procfs, signals, socket};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +72,7 @@ pub(super) struct Supervisor {
     upgrade: Upgrade,
     places: Places,
     pub(super) messages: mpsc::Receiver<Message>,
+    changes: Changes,
     pub(super) notifications: Notifications,
     pub(super) timer: Timer,
     /// Of a project's supervisor.
@@ -139,11 +142,18 @@ impl Supervisor {
             upgrade: Upgrade::default(),
             places,
             messages,
+            changes: Changes::default(),
             notifications,
             timer: Timer::new()?,
             folders: Some(folders),
             _claim: claim,
         })
+    }
+
+    pub(super) fn watch_files(&mut self) {
+        let own: Vec<&Path> = self.folders.iter().flat_map(|folders| [&*folders.state, &*folders.runtime]).collect();
+        let os = self.driver.os();
+        self.changes.follow(self.driver.stack(), &os.project.root, &own, os.inbox());
     }
 
     /// Around a driver that somebody else has set up, and with whom nobody shares a project.
@@ -158,10 +168,22 @@ impl Supervisor {
         notifications: Notifications,
     ) -> io::Result<Self> {
         let (upgrade, timer) = (Upgrade::default(), Timer::new()?);
-        Ok(Self { driver, requests, upgrade, places, messages, notifications, timer, folders: None, _claim: None })
+        Ok(Self {
+            driver,
+            requests,
+            upgrade,
+            places,
+            messages,
+            notifications,
+            timer,
+            changes: Changes::default(),
+            folders: None,
+            _claim: None,
+        })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
+        self.watch_files();
         loop {
             if self.driver.stack().may_leave() {
                 return self.leave().await;
@@ -179,6 +201,7 @@ impl Supervisor {
             }
             self.receive(batch);
             self.pass_on();
+            self.watch_files();
             self.driver.os_mut().collect_missed();
             if self.upgrade.is_asked() {
                 self.upgrade(inherited).await;
@@ -251,6 +274,7 @@ impl Supervisor {
                 }
                 Message::SweepDue(run) => self.driver.os_mut().advance_sweep(run),
                 Message::SampleDue(run) => self.driver.os_mut().sample(run),
+                Message::FilesChanged(service, Changed { paths, last_at }) => events.push(Event::FilesChanged(service, paths, last_at)),
                 Message::ChildEnded => self.driver.os_mut().collect_orphans(),
                 Message::Request(request, reply) => {
                     self.driver.handle(std::mem::take(&mut events));
@@ -269,6 +293,12 @@ impl Supervisor {
     /// Notices go to whoever waits for them.
     pub(super) fn pass_on(&mut self) -> Vec<(ServiceName, Notice)> {
         let notices = std::mem::take(&mut self.driver.os_mut().notices);
+        for (service, notice) in &notices {
+            // Who runs one service in the foreground is told it as anything else.
+            if let Some(trouble) = trouble(notice).filter(|_| self.folders.is_some()) {
+                complain(&io::Error::other(format!("{service}: {trouble}")));
+            }
+        }
         self.requests.tell(&notices, self.driver.stack());
         notices
     }
@@ -282,6 +312,15 @@ impl Supervisor {
             let _ = std::fs::remove_file(folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));
         }
         Ok(())
+    }
+}
+
+/// What goes wrong without ending anything: somebody may look for it although nobody waits for it now.
+fn trouble(notice: &Notice) -> Option<&str> {
+    match notice {
+        Notice::HookFailed(cause) => Some(&cause.message),
+        Notice::Watching { trouble } => Some(trouble),
+        _ => None,
     }
 }
 

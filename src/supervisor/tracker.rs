@@ -136,6 +136,9 @@ impl Tracker {
 fn step(notice: &Notice) -> Option<Step> {
     Some(match notice {
         Notice::SettingUp { command } => Step::SettingUp { command: command.clone() },
+        Notice::Hooking { hook, command } => Step::Hooking { hook: hook.clone(), command: command.clone() },
+        Notice::Watching { trouble } => Step::Watching { trouble: trouble.clone() },
+        Notice::HookFailed(cause) => Step::HookFailed { message: cause.message.clone(), hint: cause.hint.clone() },
         Notice::WaitingFor(services) => Step::WaitingFor { services: services.clone() },
         Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
         Notice::Swept(processes) => Step::Swept { processes: processes.clone() },

@@ -109,8 +109,9 @@ fn become_program(program: &Program, inherited: &Inherited, link: &KeeperLink) -
 /// What is on its way somewhere. Who waits for others, or is late, may do so for ever.
 pub fn under_way(stack: &Stack) -> Vec<ServiceName> {
     let moves = |state: &State| match state {
-        State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => true,
-        State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } => true,
+        State::SettingUp { .. } | State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } => true,
+        State::Starting { late_at: Some(_), .. } => true,
+        State::Stopping { .. } | State::Killing { .. } | State::Draining { .. } | State::PostStop { .. } => true,
         State::Stopped | State::Waiting | State::Starting { late_at: None, .. } | State::Running { .. } | State::Stuck { .. } => false,
         State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } | State::Present => false,
     };

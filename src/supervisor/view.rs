@@ -73,10 +73,9 @@ fn health(slot: &Slot, activity: Option<&Activity>, now: Now) -> HealthView {
         State::Running { .. } if slot.heard.stopping => ("stopping", "it_says_so"),
         State::Running { .. } => (word.word(), why.as_str()),
         State::Starting { late_at: None, .. } => ("unhealthy", "not_ready_in_time"),
-        State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Clearing { .. } | State::Waiting => {
-            ("starting", "not_ready")
-        }
-        State::Stopping { .. } | State::Killing { .. } => ("stopping", "shutdown_requested"),
+        State::Starting { .. } | State::Spawning { .. } | State::SettingUp { .. } | State::Waiting => ("starting", "not_ready"),
+        State::Clearing { .. } | State::PreStart { .. } => ("starting", "not_ready"),
+        State::Stopping { .. } | State::Killing { .. } | State::PostStop { .. } => ("stopping", "shutdown_requested"),
         State::Stopped => ("stopped", "not_running"),
         State::Draining { .. } | State::Stuck { .. } | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } => {
             ("dead", "not_running")
@@ -99,6 +98,8 @@ fn detail(stack: &Stack, name: &ServiceName, slot: &Slot, now: Now) -> Option<St
             Some(format!("waits for {}", blockers.join(", ")))
         }
         State::SettingUp { .. } => Some("its set-up runs".to_owned()),
+        State::PreStart { .. } => Some("its pre_start hook runs".to_owned()),
+        State::PostStop { .. } => Some("its post_stop hook runs".to_owned()),
         State::Starting { .. } => Some(format!("waits until {}", wanted(&slot.spec))),
         State::Backoff { start_at } => Some(format!("starts again in {:.1} s", start_at.since(now.boot).as_secs_f64())),
         State::Failed { cause } => Some(cause.message.clone()),

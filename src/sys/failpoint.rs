@@ -13,6 +13,10 @@ pub enum Failpoint {
     LedgerLoaded,
     Adopted,
     Recovered,
+    /// A command of a set-up or a hook runs.
+    HelperBegun,
+    /// It has ended, and nobody knows how.
+    HookEnded,
     BeforeSpawn,
     /// The child waits at its gate, and no ledger knows it.
     Spawned,
@@ -39,12 +43,14 @@ pub enum Failpoint {
 }
 
 impl Failpoint {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::SocketBound,
         Self::BeforeSupervisor,
         Self::LedgerLoaded,
         Self::Adopted,
         Self::Recovered,
+        Self::HelperBegun,
+        Self::HookEnded,
         Self::BeforeSpawn,
         Self::Spawned,
         Self::LedgerWritten,

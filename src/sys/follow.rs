@@ -3,11 +3,14 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use regex::bytes::Regex;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A line longer than this is searched in pieces.
 const LONGEST_LINE: usize = 64 * 1024;
+
+/// Between two looks at a log that the kernel grants no watch for.
+const UNWATCHED: Duration = Duration::from_millis(250);
 
 /// A log as it grows, from a place in it on.
 pub struct Follow {
@@ -20,7 +23,8 @@ impl Follow {
         Self { path: path.to_owned(), offset }
     }
 
-    /// Returns once a line matches. Woken by the kernel when the file grows (inotify(7)).
+    /// Returns once a line matches. Woken by the kernel when the file grows (inotify(7)); where the kernel grants no watch, it is
+    /// looked at again and again.
     pub async fn line_matching(mut self, pattern: &Regex) {
         if self.search(pattern).await.is_err() {
             // Without the file there is no such line; the service's own timeout tells.
@@ -29,9 +33,7 @@ impl Follow {
     }
 
     async fn search(&mut self, pattern: &Regex) -> io::Result<()> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        inotify.add_watch(&self.path, AddWatchFlags::IN_MODIFY)?;
-        let grown = Readiness::new(inotify.as_fd().try_clone_to_owned()?)?;
+        let watch = self.watch().ok();
         let mut file = File::open(&self.path)?;
         let mut pending = Vec::new();
         loop {
@@ -50,9 +52,21 @@ impl Follow {
             if pattern.is_match(&pending) {
                 return Ok(());
             }
-            grown.next().await;
-            while inotify.read_events().is_ok() {}
+            match &watch {
+                Some((inotify, grown)) => {
+                    grown.next().await;
+                    while inotify.read_events().is_ok() {}
+                }
+                None => tokio::time::sleep(UNWATCHED).await,
+            }
         }
+    }
+
+    fn watch(&self) -> io::Result<(Inotify, Readiness)> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        inotify.add_watch(&self.path, AddWatchFlags::IN_MODIFY)?;
+        let grown = Readiness::of(&inotify)?;
+        Ok((inotify, grown))
     }
 
     /// `false` at the end of what is there.

@@ -29,6 +29,7 @@ pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod timer;
+pub mod tree_watch;
 pub mod watch;
 pub mod worker_log;
 

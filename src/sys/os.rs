@@ -1,4 +1,4 @@
-use crate::engine::{Event, Notice, Now, Process, Report, Stack, Survey};
+use crate::engine::{Event, Hook, Notice, Now, Process, Report, Stack, Survey};
 use crate::model::{BootTime, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ pub trait Os {
     /// Begins to end stale copies and to look at ports; ends in `Report::Cleared`.
     fn clear(&mut self, run: RunId, service: &Arc<Service>, replace: bool);
 
+    /// Begins a command of the configuration; ends in `Report::Hooked`.
+    fn hook(&mut self, run: RunId, service: &Arc<Service>, hook: Hook);
+
     /// Creates the process and holds it at its gate, before its program runs. Unless it is released it ends by itself when
     /// devstack does. Answers `Report::Spawned` or `Report::NotSpawned`.
     fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report;
@@ -36,7 +39,7 @@ pub trait Os {
     /// seconds, whatever it does.
     fn ask_stack(&mut self, run: RunId, service: &Arc<Service>);
 
-    /// Cuts short what `set_up` or `clear` is doing, and kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
+    /// Cuts short what `set_up`, `clear` or `hook` is doing, and kills the set of a run; ends in `Report::SetEmpty`, with `Report::Survivors` before that if it takes beyond `give_up_at`.
     fn sweep(&mut self, run: RunId, service: &Arc<Service>, give_up_at: BootTime);
 
     /// Probes the health of a run and watches its limits until it ends.

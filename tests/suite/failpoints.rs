@@ -19,6 +19,9 @@ restart = 'always'
 restart_delay = '10ms'
 ";
 
+/// Of the last service.
+const HOOKED: &str = "hooks = { pre_start = ['true'], post_stop = ['true'] }";
+
 /// A place is reached this often at the most within one life; the walk ends earlier where it is reached less often.
 const OFTEN: u32 = 40;
 
@@ -32,7 +35,8 @@ struct Life {
 
 impl Life {
     fn new(place: Failpoint, count: u32, upheaval: bool) -> Self {
-        let stack = TestStack::new(SERVICES);
+        let hooks = if HOOKS.contains(&place) { HOOKED } else { "" };
+        let stack = TestStack::new(&format!("{SERVICES}{hooks}"));
         let fuse = stack.new_output("fuse");
         std::fs::write(&fuse, "").expect("a file");
         stack.set(VARIABLE, format!("{}:{count}:{}", place.name(), fuse.display()));
@@ -136,11 +140,17 @@ const SIGNAL: [Failpoint; 2] = [Failpoint::BeforeSignal, Failpoint::Signalled];
 const SWEEP: [Failpoint; 4] = [Failpoint::SweepBegun, Failpoint::Swept, Failpoint::BeforeReap, Failpoint::Reaped];
 const UPGRADE: [Failpoint; 4] = [Failpoint::Upgrading, Failpoint::GoingOn, Failpoint::Succeeding, Failpoint::Succeeded];
 const LEAVING: [Failpoint; 1] = [Failpoint::Leaving];
+const HOOKS: [Failpoint; 2] = [Failpoint::HelperBegun, Failpoint::HookEnded];
 const COMING_BACK: [Failpoint; 2] = [Failpoint::Adopted, Failpoint::BecomingKeeper];
 
 #[test]
 fn killed_while_the_pair_comes_up() {
     survives(false, &COMING_UP);
+}
+
+#[test]
+fn killed_around_a_hook() {
+    survives(false, &HOOKS);
 }
 
 #[test]
@@ -199,6 +209,6 @@ fn killed_in_the_middle_of_an_upgrade() {
 
 #[test]
 fn every_place_has_its_test() {
-    let tested = [&COMING_UP[..], &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
+    let tested = [&COMING_UP[..], &HOOKS, &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
     assert!(Failpoint::ALL.iter().all(|place| tested.contains(place)));
 }

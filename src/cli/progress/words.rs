@@ -12,6 +12,10 @@ const LONGEST_COMMAND: usize = 60;
 pub fn step(step: &Step) -> String {
     match step {
         Step::SettingUp { command } => format!("setting up: {}", short(&command.join(" "))),
+        Step::Hooking { hook, command } => format!("{hook}: {}", short(&command.join(" "))),
+        Step::Watching { trouble } => trouble.clone(),
+        Step::HookFailed { message, hint: Some(hint) } => format!("{message}; {hint}"),
+        Step::HookFailed { message, hint: None } => message.clone(),
         Step::WaitingFor { services } => format!("waiting for {}", names(services)),
         Step::Cleaned { pid, command, why } => format!("ended pid {pid} ({}): {why}", short(command)),
         Step::Swept { processes } => swept(processes),

@@ -2,6 +2,7 @@
 
 use super::super::restart::Next;
 use super::super::{Act, Cause, CauseKind, Notice, State, Wanted};
+use super::hooks::Verdict;
 use super::{KILL_PATIENCE, PendingStop, Slot, Turn};
 use crate::model::{Exit, KillMode, LastExit, Reason, RunId, Signal};
 use std::time::Duration;
@@ -73,35 +74,52 @@ impl Slot {
 
     pub(super) fn on_set_empty(&mut self, run: RunId, turn: &mut Turn) {
         let (exit, why) = match &self.state {
-            State::Killing { .. } | State::Stuck { exit: None, .. } if self.process.is_none() => {
+            State::Killing { why, .. } if self.process.is_none() => {
+                let why = *why;
                 self.act(turn, Act::Reap { run });
-                let down = self.wanted == Wanted::Down || self.removed;
-                return if down { self.come_to_rest(turn) } else { self.begin_start(turn) };
+                return self.is_gone(why, turn);
+            }
+            State::Stuck { exit: None, why, .. } if self.process.is_none() => {
+                let why = why.unwrap_or(Reason::Requested);
+                self.act(turn, Act::Reap { run });
+                return self.is_gone(why, turn);
             }
             State::Draining { exit, why, .. } | State::Stuck { exit: Some(exit), why, .. } => (exit.clone(), *why),
             // The main process has ended too, then, and how is yet to be told.
             _ => return,
         };
         self.act(turn, Act::Reap { run });
-        self.finish(run, exit, why, turn);
+        self.owes_post_stop = true;
+        self.has_ended(run, exit, why, turn);
+        let why = self.last_exit.as_ref().map_or(Reason::Requested, |last| last.reason);
+        self.is_gone(why, turn);
     }
 
-    /// The run is gone: what now?
-    pub(super) fn finish(&mut self, run: RunId, exit: Exit, why: Option<Reason>, turn: &mut Turn) {
-        let last = LastExit::new(run, exit.clone(), why, turn.now.wall);
-        let reason = last.reason;
+    /// Nothing is left of a run whose end is for the restart policy to judge.
+    pub(super) fn has_ended(&mut self, run: RunId, exit: Exit, why: Option<Reason>, turn: &mut Turn) {
         let ready_at = self.process.take().and_then(|process| process.ready_at);
-        self.last_exit = Some(last);
+        self.history.lasted(ready_at.map(|at| turn.now.boot.since(at)));
+        self.last_exit = Some(LastExit::new(run, exit, why, turn.now.wall));
+        self.verdict = Some(Verdict::Ended);
+    }
+
+    /// The run is gone, and so is what its hook did: what now?
+    pub(super) fn what_now(&mut self, turn: &mut Turn) {
+        self.owes_post_stop = false;
+        let verdict = self.verdict.take();
         // What the ledger brought back knows no environment: only the configuration does.
         self.take_newer_spec();
         if self.wanted == Wanted::Down || self.removed {
             return self.come_to_rest(turn);
         }
-        if self.again {
-            return self.begin_start(turn);
-        }
-        let stable_for = ready_at.map(|at| turn.now.boot.since(at));
-        match self.history.after_end(&self.spec, reason, &exit, stable_for, turn.now.boot) {
+        let last = match verdict {
+            _ if self.again => None,
+            Some(Verdict::Refused(cause)) => return self.refused(cause, turn),
+            Some(Verdict::Ended) => self.last_exit.clone(),
+            None => None,
+        };
+        let Some(LastExit { run, exit, reason, .. }) = last else { return self.begin_start(turn) };
+        match self.history.after_end(&self.spec, run, reason, &exit, turn.now.boot) {
             Next::StartAt(at) if at <= turn.now.boot => self.start_by_itself(turn),
             Next::StartAt(start_at) => {
                 self.state = State::Backoff { start_at };

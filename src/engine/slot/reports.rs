@@ -17,8 +17,11 @@ impl Slot {
             (Report::SetUp(Ok(())), State::SettingUp { .. }) => self.state = State::Waiting,
             (Report::SetUp(Err(cause)), State::SettingUp { .. }) => self.refused(cause, turn),
             (Report::Cleared(Ok(())), State::Clearing { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
-            (Report::Cleared(Ok(())), State::Clearing { .. }) => self.begin_spawn(run, turn),
+            (Report::Cleared(Ok(())), State::Clearing { .. }) => self.begin_run(run, turn),
             (Report::Cleared(Err(cause)), State::Clearing { .. }) => self.refused(cause, turn),
+            (Report::Hooked(Ok(())), State::PreStart { .. }) => self.begin_spawn(run, turn),
+            (Report::Hooked(Err(cause)), State::PreStart { .. }) => self.pre_start_failed(run, cause, turn),
+            (Report::Hooked(result), State::PostStop { .. }) => self.post_stop_ended(run, result, turn),
             (Report::Spawned(spawned), State::Spawning { .. }) => self.on_spawned(run, spawned, turn),
             (Report::NotSpawned { cause, permanent }, State::Spawning { .. }) => self.on_not_spawned(run, cause, permanent, turn),
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
@@ -36,11 +39,12 @@ impl Slot {
     }
 
     pub(super) fn on_not_spawned(&mut self, run: RunId, cause: Cause, permanent: bool, turn: &mut Turn) {
-        if permanent || self.wanted == Wanted::Down {
-            return self.refused(cause, turn);
+        self.not_started(run, cause, permanent || self.wanted == Wanted::Down, turn);
+        if self.spec.hooks.pre_start.is_some() {
+            // It may have left something running.
+            return self.sweep(run, Reason::StartFailed, turn);
         }
-        self.announce(turn, Notice::Refused(cause.clone()));
-        self.finish(run, Exit::NotSpawned(cause.message), None, turn);
+        self.is_gone(Reason::StartFailed, turn);
     }
 
     pub(super) fn on_limit(&mut self, run: RunId, finding: Finding, turn: &mut Turn) {
@@ -83,10 +87,10 @@ impl Slot {
     /// Between two runs by plan: not ready again after max runtime ended the last one.
     pub fn is_being_recycled(&self) -> bool {
         match self.state {
-            State::Stopping { why, .. } | State::Killing { why, .. } => why == Reason::MaxRuntime,
+            State::Stopping { why, .. } | State::Killing { why, .. } | State::PostStop { why, .. } => why == Reason::MaxRuntime,
             State::Draining { why, .. } => why == Some(Reason::MaxRuntime),
             // Neither a start that takes too long nor one that somebody asked for.
-            State::Clearing { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => {
+            State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } | State::Starting { late_at: Some(_), .. } => {
                 self.history.restarts > 0 && self.last_exit.as_ref().is_some_and(|last| last.reason == Reason::MaxRuntime)
             }
             _ => false,
@@ -121,6 +125,7 @@ impl Slot {
                 let main = self.process.iter().map(|process| (process.main.pid, "it did not end".to_owned()));
                 self.on_survivors(run, main.collect(), turn);
             }
+            State::PreStart { run, .. } | State::PostStop { run, .. } => self.hook_took_too_long(run, turn),
             State::Backoff { .. } => self.start_by_itself(turn),
             State::Stopped
             | State::SettingUp { .. }
@@ -179,7 +184,11 @@ impl Slot {
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         match &self.state {
             // Set-up commands may still run; a child that was held at its gate has ended by itself.
-            State::SettingUp { .. } | State::Clearing { .. } | State::Spawning { .. } => self.sweep(run, Reason::Requested, turn),
+            State::SettingUp { .. } | State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } => {
+                self.sweep(run, Reason::Requested, turn);
+            }
+            // Cut short or done, nobody can tell: what is left of it goes, then it runs again.
+            State::PostStop { why, .. } => self.sweep(run, *why, turn),
             State::Stopping { .. } => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
             State::Killing { .. } | State::Stuck { exit: None, .. } => self.kill_again(run, turn),
             State::Draining { .. } | State::Stuck { exit: Some(_), .. } => self.act(turn, Act::Sweep { run, give_up_at }),

@@ -1,5 +1,6 @@
 //! The way up: set-up, dependencies, clearing, the process, readiness.
 
+use super::super::restart::draw;
 use super::super::{Act, Cause, Heard, Notice, Spawned, State, Wanted};
 use super::{Health, Process, Slot, Turn};
 use crate::model::{BootTime, ReadyWhen, Reason, RunId};
@@ -41,7 +42,7 @@ impl Slot {
             self.begin_clearing(turn);
         } else {
             let run = turn.new_run();
-            self.begin_spawn(run, turn);
+            self.begin_run(run, turn);
         }
     }
 
@@ -54,6 +55,7 @@ impl Slot {
 
     pub(super) fn on_spawned(&mut self, run: RunId, spawned: Spawned, turn: &mut Turn) {
         let now = turn.now;
+        self.rewrites.spawned_at = Some(now.boot);
         self.process = Some(Process {
             main: spawned.main,
             inode: spawned.inode,
@@ -87,12 +89,10 @@ impl Slot {
         self.announce(turn, Notice::Ready { run, main, seconds });
     }
 
-    /// Max runtime counts from the spawn. The jitter is drawn from the run's number: nothing random in the core, and
-    /// consecutive runs are spread by the golden ratio.
+    /// Max runtime counts from the spawn.
     pub(super) fn recycle_at(&self, run: RunId, spawned_at: BootTime) -> Option<BootTime> {
         let longest = self.spec.max_runtime?;
-        let draw = (run.seq as f64 * 0.618_033_988_749_895).fract();
-        Some(spawned_at.after(longest.mul_f64((1.0 - self.spec.max_runtime_jitter * draw).clamp(0.0, 1.0))))
+        Some(spawned_at.after(longest.mul_f64((1.0 - self.spec.max_runtime_jitter * draw(run)).clamp(0.0, 1.0))))
     }
 
     pub(super) fn refused(&mut self, cause: Cause, turn: &mut Turn) {

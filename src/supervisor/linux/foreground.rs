@@ -21,6 +21,10 @@ pub(super) struct Foreground {
 }
 
 impl LinuxOs {
+    pub(super) fn is_in_foreground(&self) -> bool {
+        self.foreground.is_some()
+    }
+
     /// From now on workers write to the output of this process, and read its input. `health_address`: where a `health_port` listens.
     /// `predecessors`: of a command without a project, the projects whose processes end before it starts; nothing else can be in
     /// its way.

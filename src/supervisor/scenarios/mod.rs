@@ -1,6 +1,8 @@
 //! Small stories of one or two services, told on the simulated machine.
 
+mod files;
 mod heartbeats;
+mod hooks;
 mod limits;
 mod order;
 mod recovery;

@@ -14,7 +14,7 @@ fn a_crashing_service_is_restarted_ever_later_until_the_start_limit() {
     rig.pass(seconds(20));
     let delays: Vec<f64> =
         rig.notices("app").iter().filter_map(|it| if let Notice::RestartsIn { seconds } = it { Some(*seconds) } else { None }).collect();
-    assert_eq!(delays, [1.0, 2.0, 4.0]);
+    assert!(delays.len() == 3 && delays.iter().zip([1.0, 2.0, 4.0]).all(|(is, says)| (says..=says * 1.1).contains(is)), "{delays:?}");
     let State::Failed { cause } = &rig.slot("app").state else { panic!("{:?}", rig.slot("app").state) };
     assert_eq!(cause.kind, CauseKind::StartLimit);
     assert!(cause.hint.as_ref().is_some_and(|hint| hint.contains("devstack logs app")));
@@ -28,8 +28,8 @@ fn a_crashing_service_is_restarted_ever_later_until_the_start_limit() {
 fn a_stable_minute_ends_a_series_of_failures() {
     let mut rig = app(|_| {}, [crashes_after(Duration::ZERO), crashes_after(Duration::ZERO), crashes_after(seconds(90))]);
     rig.start(&["app"]);
-    rig.pass(seconds(1 + 2 + 90));
-    assert_eq!(rig.notices("app").last(), Some(&&Notice::RestartsIn { seconds: 1.0 }));
+    rig.pass(seconds(1 + 2 + 90 + 1));
+    assert!(matches!(rig.notices("app").last(), Some(Notice::RestartsIn { seconds: 1.0..=1.1 })), "{:?}", rig.notices("app").last());
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub use behaviour::{Behaviour, Child, Errand, Fork};
 pub use world::{Process, Role, World};
 
 use super::Os;
-use crate::engine::{Cause, CauseKind, Event, Notice, Now, Report, Spawned, Stack, State, Survey};
+use crate::engine::{Cause, CauseKind, Event, Hook, Notice, Now, Report, Spawned, Stack, State, Survey};
 use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -24,6 +24,9 @@ pub struct SimOs {
     pub spawns: BTreeMap<ServiceName, VecDeque<Behaviour>>,
     pub set_ups: BTreeMap<ServiceName, VecDeque<Errand>>,
     pub clears: BTreeMap<ServiceName, VecDeque<Errand>>,
+    pub hooks: BTreeMap<ServiceName, VecDeque<Errand>>,
+    /// A run has begun, and the hook that belongs after it has not.
+    pub owed: BTreeMap<ServiceName, RunId>,
     /// So many attempts to save find the disk full.
     pub full_disk: u32,
     /// Devstack dies before its n-th deed from now.
@@ -127,6 +130,15 @@ impl SimOs {
         self.forbid(too_many, || format!("more than {burst} automatic starts of {} in its interval", service.name));
     }
 
+    /// From here on something of a run may be left to undo, and that is done before another begins.
+    fn begins(&mut self, run: RunId, service: &Service) {
+        let owed = self.owed.get(&service.name).copied().filter(|it| *it != run);
+        self.forbid(owed.is_some(), || format!("{run} of {} begins before the hook after {owed:?}", service.name));
+        if service.hooks.post_stop.is_some() {
+            self.owed.insert(service.name.clone(), run);
+        }
+    }
+
     fn errand(&mut self, run: RunId, service: &Service, errand: &Errand, wait: Duration, report: Report) {
         let wait = wait.max(errand.takes);
         if !wait.is_zero() {
@@ -184,6 +196,31 @@ impl Os for SimOs {
         self.errand(run, service, &errand, longest, Report::Cleared(result));
     }
 
+    fn hook(&mut self, run: RunId, service: &Arc<Service>, hook: Hook) {
+        if self.dies() {
+            return;
+        }
+        self.deed(hook.word(), service);
+        let says = |slot: &crate::engine::Slot| slot.state.run() == Some(run) && slot.process.is_none();
+        let recorded = self.recorded(&service.name).is_some_and(says);
+        let unsaved = self.unsaved;
+        self.forbid(!recorded && !unsaved, || format!("{} of {run} before it was recorded", hook.word()));
+        if hook == Hook::PreStart {
+            self.begins(run, service);
+        } else {
+            self.owed.remove(&service.name);
+        }
+        let children_stay = service.kill_mode == KillMode::Process;
+        let left_alone = |it: &Process| it.left_alone || it.lost || (children_stay && it.role == Role::Child);
+        let beside = |it: &&Process| it.service == service.name && !left_alone(it);
+        let company = self.world.processes.iter().find(beside).map(|it| it.id);
+        self.forbid(company.is_some(), || format!("{} of {} runs beside {company:?}", hook.word(), service.name));
+        let errand = next(&mut self.hooks, service);
+        let refusal = Cause::new(CauseKind::HookFailed, "its hook ended with exit status 1", None);
+        let result = if errand.works { Ok(()) } else { Err(refusal) };
+        self.errand(run, service, &errand, Duration::ZERO, Report::Hooked(result));
+    }
+
     fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report {
         let refused = |message: &str, permanent| {
             let cause = Cause::new(CauseKind::NotSpawned, message, None);
@@ -219,6 +256,7 @@ impl Os for SimOs {
             return;
         }
         self.deed("release", service);
+        self.begins(id, service);
         let main = self.world.runs.get(&id).and_then(|run| run.main);
         let recorded = self
             .recorded(&service.name)
