@@ -92,14 +92,16 @@ def go_to_the_background():
 
 def untied():
     """A process with no tie left: no parent, session, environment or output of ours."""
-    line = "trap '' TERM; echo $$ >untied.tmp; exec sleep 600"
+    line = "trap '' TERM; echo $$ >untied.new; mv untied.new untied.tmp; exec sleep 600"
+    if os.path.exists("untied.tmp"):
+        os.unlink("untied.tmp")
     if os.fork() == 0:
         os.setsid()
         nowhere = subprocess.DEVNULL
         subprocess.Popen(["/bin/sh", "-c", line], env={"PATH": os.defpath}, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
         os._exit(0)
     os.wait()
-    while not (os.path.exists("untied.tmp") and open("untied.tmp").read().strip()):
+    while not os.path.exists("untied.tmp"):
         time.sleep(0.01)
     with open("untied.tmp") as file:
         note("untied", [int(file.read())])
