@@ -25,6 +25,9 @@ _devstack() {
             devstack,completions)
                 cmd="devstack__subcmd__completions"
                 ;;
+            devstack,events)
+                cmd="devstack__subcmd__events"
+                ;;
             devstack,logs)
                 cmd="devstack__subcmd__logs"
                 ;;
@@ -49,6 +52,9 @@ _devstack() {
             devstack,upgrade)
                 cmd="devstack__subcmd__upgrade"
                 ;;
+            devstack,why)
+                cmd="devstack__subcmd__why"
+                ;;
             *)
                 ;;
         esac
@@ -56,7 +62,7 @@ _devstack() {
 
     case "${cmd}" in
         devstack)
-            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs cleanup-workers upgrade check completions supervise"
+            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs why events cleanup-workers upgrade check completions supervise"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -144,6 +150,40 @@ _devstack() {
                 return 0
             fi
             case "${prev}" in
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__events)
+            opts="-f -n -q -v -h --follow --lines --json --project --config --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lines)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --project)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -388,6 +428,40 @@ _devstack() {
                 return 0
             fi
             case "${prev}" in
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__why)
+            opts="-n -q -v -h --ends --json --project --config --color --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --ends)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --project)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

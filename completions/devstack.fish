@@ -39,6 +39,8 @@ complete -c devstack -n "__fish_devstack_needs_command" -f -a "restart" -d 'Stop
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "status" -d 'Show every service\'s state, health, resources and restarts'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "run" -d 'Run one service, or any command, in the foreground'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "logs" -d 'Show what the workers wrote'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "why" -d 'Explain how the last runs of a service ended: who, why, exit, log, traceback'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "events" -d 'Show what happened: every start, end, restart and kill, and why'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "cleanup-workers" -d 'End orphans and stale copies that are provably ours, and explain each'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "upgrade" -d 'Have the running supervisor become this devstack; workers keep running'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "check" -d 'Validate the configuration'
@@ -112,6 +114,27 @@ complete -c devstack -n "__fish_devstack_using_subcommand logs" -s f -l follow -
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand why" -s n -l ends -d 'How many ends to tell, the last one first' -r
+complete -c devstack -n "__fish_devstack_using_subcommand why" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand why" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand why" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand why" -l json -d 'One JSON document, for programs'
+complete -c devstack -n "__fish_devstack_using_subcommand why" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand why" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand events" -s n -l lines -d 'How many to begin with' -r
+complete -c devstack -n "__fish_devstack_using_subcommand events" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand events" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand events" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand events" -s f -l follow -d 'Go on with what happens from now on, until Ctrl-C'
+complete -c devstack -n "__fish_devstack_using_subcommand events" -l json -d 'One JSON object a line, for programs'
+complete -c devstack -n "__fish_devstack_using_subcommand events" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand events" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l older-than -d 'Only what has been running longer, for instance 1d or 12h' -r
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand cleanup-workers" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F

@@ -8,9 +8,11 @@ use crate::cleanup::argv::{self, Candidate, Pattern};
 use crate::cli::logs::escape::shown;
 use crate::cli::logs::lines::{LONGEST, Lines};
 use crate::cli::logs::tail;
+use crate::cli::why::story;
 use crate::config::{self, Location, Trust};
 use crate::control::protocol::{Hello, Reply, Request};
 use crate::engine::{Ledger, Now, Said, Survey, parse_notification};
+use crate::journal::{LastWords, Record, Records, ends};
 use crate::model::{BootTime, is_obeyed_by_terminals, quantity};
 use crate::sys::procfs::net::Listener;
 use crate::sys::procfs::{Stat, status, text};
@@ -22,7 +24,7 @@ use std::time::Duration;
 pub type Target = fn(&[u8]);
 
 /// By the names of their folders in `fuzz/corpus` and `fuzz/crashers`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("config", config),
     ("env_file", env_file),
     ("quantity", quantities),
@@ -33,6 +35,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("argv", arguments),
     ("log", log),
     ("ledger", ledger),
+    ("journal", journal),
 ];
 
 /// A folder in memory for what is read from files.
@@ -209,6 +212,28 @@ pub fn ledger(bytes: &[u8]) {
     let mut actions = Vec::new();
     again.stack.recover(&Survey::default(), &services, now, &mut actions);
     again.stack.step(crate::engine::Event::Tick, now, &mut actions);
+}
+
+/// What is read was written: it reads back, a story can be told of it, and no terminal obeys that. And whatever a log holds, its
+/// last words are bounded.
+pub fn journal(bytes: &[u8]) {
+    let read = Records::read(bytes);
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n") && line.len() > 1).count();
+    assert_eq!(read.records.len() + read.passed_over, lines);
+    let written: Vec<u8> = read.records.iter().flat_map(Record::to_line).collect();
+    let again = Records::read(&written);
+    assert_eq!((again.records.len(), again.passed_over), (read.records.len(), 0));
+    assert_eq!(again.records.iter().flat_map(Record::to_line).collect::<Vec<u8>>(), written);
+    for service in read.records.iter().filter_map(|record| record.service.as_ref()) {
+        let told = story::tell(service, None, &ends(&read.records, service), Timestamp::UNIX_EPOCH, false);
+        assert!(is_safe_to_show(&told), "{told:?}");
+    }
+    for record in &read.records {
+        assert!(is_safe_to_show(&crate::cli::events::line(record)));
+    }
+    let words = LastWords::of(None, bytes, true);
+    let longest = words.last_lines.iter().chain(words.traceback.iter().flatten()).map(|line| line.chars().count()).max();
+    assert!(words.last_lines.len() <= 20 && words.traceback.is_none_or(|lines| lines.len() <= 51) && longest.unwrap_or(0) <= 501);
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod journal;
 pub mod model;
 pub mod supervisor;
 pub mod sys;

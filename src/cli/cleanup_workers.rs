@@ -12,9 +12,12 @@ pub use report::Report;
 use super::client::Client;
 use super::{Error, context::Context, exit_code, offline, style};
 use crate::cleanup::{self, Action, Choice, Decision, Evidence, Kind};
+use crate::journal::{Happened, Record, Removed};
 use crate::model::{ServiceName, quantity};
 use crate::sys::cgroup::Groups;
+use crate::sys::journal_file::JournalFile;
 use console::Term;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// End orphans and stale copies that are provably ours, and explain each
@@ -76,6 +79,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     } else {
         end(project, ledger, &choice, seen).map_err(|error| Error::failed(format!("cannot go on: {error}")))?
     };
+    record(context, &done);
     // Last, so that what the processes left that were just ended counts too.
     let leftovers = args.leftovers.then(|| leftovers::clear(args.older_than, args.dry_run)).transpose();
     let leftovers = leftovers.map_err(|error| Error::failed(format!("cannot look for leftovers: {error}")))?;
@@ -107,9 +111,33 @@ pub fn end_unknown(services: &[ServiceName], context: &Context) -> Result<(), Er
     if !seen.iter().any(|one| one.action_planned == Action::WouldTerminate) {
         return Ok(());
     }
-    let report = Report { dry_run: false, done: end(project, ledger, &choice, seen).map_err(cannot)?, leftovers: None };
+    let done = end(project, ledger, &choice, seen).map_err(cannot)?;
+    record(context, &done);
+    let report = Report { dry_run: false, done, leftovers: None };
     report.print_table()?;
     if report.survivors().next().is_some() { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
+}
+
+/// In the journal, where there is one: whoever wonders where a process went finds it there. What cannot be written keeps nobody
+/// from cleaning up.
+fn record(context: &Context, done: &[Done]) {
+    let at = Timestamp::now();
+    let acted = done.iter().filter(|one| !matches!(one.action, Action::WouldTerminate | Action::LeftAlone));
+    let lines: Vec<u8> = acted.flat_map(|one| removed(at, one).to_line()).collect();
+    if !lines.is_empty() {
+        let _ = JournalFile::new(context.folders.journal()).add(&lines);
+    }
+}
+
+fn removed(at: Timestamp, Done { decision, action }: &Done) -> Record {
+    let removed = Removed {
+        pid: decision.process.id.pid,
+        command: decision.process.command().chars().take(200).collect(),
+        kind: decision.kind.word().to_owned(),
+        action: action.word().to_owned(),
+        reason: decision.reason.clone(),
+    };
+    Record { at, service: decision.service.clone(), run_id: decision.run_id, happened: Happened::Cleaned(removed) }
 }
 
 fn choice(args: &Args, context: &Context) -> Result<Choice, Error> {

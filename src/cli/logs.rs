@@ -8,17 +8,17 @@ pub(crate) mod lines;
 mod merge;
 mod printer;
 pub(crate) mod tail;
+mod vigil;
 
 pub use escape::shown;
-pub use follow::Follower;
+pub use follow::{Follower, News};
 pub use printer::Printer;
 pub use tail::tail;
+pub use vigil::{Vigil, Woken};
 
 use super::{Error, context::Context, exit_code, style};
 use crate::model::{FileId, ServiceName};
 use crate::sys::logfile;
-use crate::sys::poll::{Interest, wait};
-use crate::sys::signals::{self, Signals};
 use merge::Stretch;
 use std::fs::File;
 use std::io;
@@ -129,29 +129,18 @@ fn show_last(count: usize, logs: &[Log], paths: &[PathBuf], printer: &mut Printe
     printer.flush()
 }
 
-/// Ends with Ctrl-C, or quietly when the reader of standard output leaves, even while nothing is written.
 fn follow(follower: &mut Follower, printer: &mut Printer) -> Result<(), Error> {
-    let cannot_wait = |error: io::Error| Error::failed(format!("cannot wait for the logs: {error}"));
-    let events = Signals::hold(&[signals::INTERRUPT, signals::TERMINATE, signals::HANG_UP]).map_err(cannot_wait)?;
+    let mut vigil = Vigil::begin()?;
     loop {
         follower.read(&mut |index, news| printer.take(index, news))?;
         printer.flush()?;
-        let mut interests = vec![Interest::Input(events.as_fd()), Interest::HangUp(printer.as_fd())];
-        interests.extend(follower.watched().map(Interest::Input));
-        let patience = follower.patience().or(printer.holds_back().then_some(UNFINISHED));
-        let ready = wait(&interests, patience).map_err(cannot_wait)?;
-        if let Some(signal) = events.next().map_err(cannot_wait)? {
-            printer.finish()?;
-            return Err(match signal.number() {
-                signals::INTERRUPT => Error::interrupted(),
-                number => Error::told(128_u8.saturating_add(number as u8)),
-            });
-        }
-        if ready[1] {
-            return Err(super::output::closed());
-        }
-        if !ready.contains(&true) && patience == Some(UNFINISHED) {
-            printer.release()?;
+        match vigil.wait(follower, printer.as_fd(), printer.holds_back().then_some(UNFINISHED))? {
+            Woken::ByNews => {}
+            Woken::ByTime => printer.release()?,
+            Woken::ToEnd(error) => {
+                printer.finish()?;
+                return Err(error);
+            }
         }
     }
 }

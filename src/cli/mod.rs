@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod context;
 mod error;
+pub(crate) mod events;
 mod exit_code;
 mod foreground;
 pub(crate) mod logs;
@@ -21,6 +22,7 @@ mod status;
 mod stop;
 mod style;
 mod upgrade;
+pub(crate) mod why;
 
 pub use error::Error;
 
@@ -50,6 +52,8 @@ enum Verb {
     Status(status::Args),
     Run(run::Args),
     Logs(logs::Args),
+    Why(why::Args),
+    Events(events::Args),
     CleanupWorkers(cleanup_workers::Args),
     Upgrade(upgrade::Args),
     Check(check::Args),
@@ -106,6 +110,8 @@ fn perform(cli: &Cli) -> Result<(), Error> {
         Verb::Status(args) => status::run(args, &context()?),
         Verb::Run(args) => run::run(args, &cli.global),
         Verb::Logs(args) => logs::run(args, &context()?),
+        Verb::Why(args) => why::run(args, &context()?),
+        Verb::Events(args) => events::run(args, &context()?),
         Verb::CleanupWorkers(args) => cleanup_workers::run(args, &context()?),
         Verb::Upgrade(args) => upgrade::run(args, &context()?),
         Verb::Check(args) => check::run(args, &context::locate(&cli.global)?),

@@ -207,7 +207,7 @@ fn words(notice: &Notice) -> Option<String> {
             format!("waits for {}", services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", "))
         }
         Notice::Clearing { pid, command, why } => format!("ends pid {pid} ({command}): {why}"),
-        Notice::Swept(processes) => {
+        Notice::Swept { processes, .. } => {
             let pids: Vec<String> = processes.iter().map(|one| one.pid.to_string()).collect();
             format!("ended what it left behind: pid {}", pids.join(", "))
         }

@@ -6,7 +6,7 @@ mod history;
 mod live;
 mod table;
 mod tree;
-mod words;
+pub(super) mod words;
 
 use self::history::History;
 use super::client::{Client, persist};
@@ -46,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
 }
 
 /// From the supervisor, or without one from what it left.
-fn fetch(context: &Context, services: &[ServiceName], tree: bool, tells: bool) -> Result<Snapshot, Error> {
+pub(super) fn fetch(context: &Context, services: &[ServiceName], tree: bool, tells: bool) -> Result<Snapshot, Error> {
     let mut snapshot = match Client::connect(context)? {
         Some(client) => ask(client, context, services, tree, tells)?,
         None => offline::snapshot(context, services, tree),

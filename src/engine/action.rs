@@ -1,5 +1,5 @@
 use super::{Cause, Process};
-use crate::model::{BootTime, Exit, Measured, Pid, ProcId, Reason, RunId, Service, ServiceName, Signal};
+use crate::model::{Actor, BootTime, Exit, Measured, Pid, ProcId, Reason, RunId, Service, ServiceName, Signal};
 use serde::{Deserialize, Serialize};
 
 /// What the shell is to do for one service. What concerns a run names it, and its outcome comes back as a report of that run.
@@ -126,7 +126,10 @@ pub enum Notice {
         why: String,
     },
     /// What outlived the main process, or had left its tree, was ended with the run.
-    Swept(Vec<Swept>),
+    Swept {
+        run: RunId,
+        processes: Vec<Swept>,
+    },
     Starting {
         run: RunId,
         main: ProcId,
@@ -138,6 +141,11 @@ pub enum Notice {
     },
     /// An external service answers.
     Present,
+    /// Devstack was restarted, and goes on with a run that was there before.
+    Adopted {
+        run: RunId,
+        main: ProcId,
+    },
     /// Alive, but not ready within its time; it stays in `starting`.
     Late {
         run: RunId,
@@ -168,17 +176,28 @@ pub enum Notice {
         run: RunId,
         why: Reason,
     },
-    /// The main process ended; `was_ready`: the run had got so far.
+    /// It is believed to be ill, which restarts it unless its policy says never. `reason`: what the last probe said.
+    Unhealthy {
+        run: RunId,
+        failures: u32,
+        reason: String,
+    },
+    /// The main process ended, `seconds` after it was started; `was_ready`: the run had got so far.
     Ended {
         run: RunId,
+        main: Option<ProcId>,
         exit: Exit,
         reason: Reason,
+        by: Actor,
+        seconds: f64,
         was_ready: bool,
         log_offset: u64,
     },
     RestartsIn {
         seconds: f64,
     },
+    /// The operating system could not make a process now, which may be different later.
+    NotSpawned(Cause),
     /// A start was given up before there was a process.
     Refused(Cause),
     /// At rest, because somebody wanted it so.

@@ -14,6 +14,7 @@ use super::clear::{self, Clearing};
 use super::environment::Environment;
 use super::health_port::HealthPorts;
 use super::helper::Helpers;
+use super::journal::Journal;
 use super::message::{Inbox, Message};
 use super::probe::Prober;
 use super::run::{Run, report};
@@ -61,6 +62,7 @@ pub struct LinuxOs {
     groups: Option<Groups>,
     foreground: Option<Foreground>,
     health_ports: HealthPorts,
+    journal: Journal,
 }
 
 impl LinuxOs {
@@ -74,6 +76,7 @@ impl LinuxOs {
     ) -> Self {
         let helpers = Helpers::new(environment.clone());
         let prober = Prober::new(helpers.clone(), clock::both);
+        let journal = Journal::of(folders.as_ref());
         let groups = Groups::of(&project.id).filter(|_| environment.may_use_groups());
         Self {
             project,
@@ -92,6 +95,7 @@ impl LinuxOs {
             groups,
             foreground: None,
             health_ports: HealthPorts::default(),
+            journal,
         }
     }
 
@@ -111,6 +115,10 @@ impl LinuxOs {
 
     pub fn keeper(&self) -> Option<&(Pid, KeeperLink)> {
         self.keeper.as_ref()
+    }
+
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
     }
 
     /// Nothing runs any more, and nothing will.
@@ -210,7 +218,7 @@ impl Os for LinuxOs {
         }
         for decision in clearing.ending() {
             let (pid, command, why) = (decision.process.id.pid, clear::command_of(decision), decision.reason.clone());
-            self.notices.push((name.clone(), Notice::Clearing { pid, command, why }));
+            self.announce(&name, Notice::Clearing { pid, command, why });
         }
         let inbox = self.inbox.clone();
         let task = tokio::task::spawn_local(async move {
@@ -369,6 +377,8 @@ impl Os for LinuxOs {
         if matches!(notice, Notice::Stopped { .. }) {
             self.health_ports.close(service);
         }
+        let runs = &self.runs;
+        self.journal.note(clock::both().wall, service, &notice, || ends::last_words(runs, &notice));
         self.notices.push((service.clone(), notice));
     }
 

@@ -2,6 +2,7 @@ use super::changes::Changed;
 use super::upgrade::Asker;
 use crate::control::protocol::{Reply, Request};
 use crate::engine::{Notice, Report};
+use crate::journal::Happened;
 use crate::model::{RunId, ServiceName};
 use tokio::sync::mpsc;
 
@@ -19,6 +20,8 @@ pub enum Message {
     FilesChanged(ServiceName, Changed),
     /// Something below us ended that is no main process.
     ChildEnded,
+    /// Comes before the request that it is about.
+    Asked(Happened),
     Request(Request, mpsc::Sender<Reply>),
     Upgrade(Asker),
     /// SIGTERM or SIGINT.

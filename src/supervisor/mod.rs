@@ -15,6 +15,7 @@ mod helper;
 mod hook;
 mod http;
 pub mod identity;
+mod journal;
 mod launch;
 mod linux;
 mod message;

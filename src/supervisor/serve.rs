@@ -5,7 +5,10 @@ use super::message::{Inbox, Message};
 use super::upgrade;
 use super::waiting::Waiting;
 use crate::control::protocol::{Hello, LONGEST_LINE, PROTOCOL, Refusal, Reply, Request};
-use crate::sys::socket;
+use crate::engine::StartMode;
+use crate::journal::{Asker, Happened};
+use crate::model::Pid;
+use crate::sys::{procfs, socket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Conversations at once; for the next one, whoever has kept us waiting longest makes way.
 const MOST_CLIENTS: u32 = 256;
+
+/// Characters of a client's command line that are kept.
+const LONGEST_COMMAND: usize = 200;
 
 /// Updates that a client may lag behind.
 const BACKLOG: usize = 1024;
@@ -95,6 +101,7 @@ fn may_speak(stream: &UnixStream) -> bool {
 }
 
 async fn converse(stream: UnixStream, inbox: Inbox, waiting: &Waiting, helpers: &Helpers) -> std::io::Result<()> {
+    let peer = socket::peer(&stream).ok();
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(2 * LONGEST_LINE as u64));
     let ours = Hello::ours(std::process::id().cast_signed());
@@ -118,6 +125,11 @@ async fn converse(stream: UnixStream, inbox: Inbox, waiting: &Waiting, helpers: 
         Ok(request) => request,
         Err(error) => return send(&mut write, waiting, &Reply::Refused(Refusal::Malformed { detail: error.to_string() })).await,
     };
+    if let Some(asked) = asked(&request, peer)
+        && inbox.send(Message::Asked(asked)).await.is_err()
+    {
+        return Ok(());
+    }
     let (reply, mut replies) = mpsc::channel(BACKLOG);
     if inbox.send(Message::Request(request, reply)).await.is_err() {
         return Ok(());
@@ -129,6 +141,24 @@ async fn converse(stream: UnixStream, inbox: Inbox, waiting: &Waiting, helpers: 
         }
     }
     Ok(())
+}
+
+/// Who asks for something to be done, for the journal; they may be gone by the time that somebody wonders.
+fn asked(request: &Request, peer: Option<(Pid, u32)>) -> Option<Happened> {
+    let (pid, uid) = peer?;
+    let (what, services) = match request {
+        Request::Status { .. } => return None,
+        Request::Start { services, mode: StartMode::Ensure, .. } => ("start", services.clone()),
+        Request::Start { services, mode: StartMode::Restart, .. } => ("restart", services.clone()),
+        Request::Stop { services, .. } => ("stop", services.clone()),
+        Request::Shutdown { .. } => ("shutdown", Vec::new()),
+    };
+    let words = procfs::argv(pid).unwrap_or_default();
+    let words: Vec<String> = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let command: String = words.join(" ").chars().take(LONGEST_COMMAND).collect();
+    let name = |pid| procfs::stat(pid).ok().map(|stat| String::from_utf8_lossy(&stat.comm).into_owned());
+    let parent = procfs::stat(pid).ok().and_then(|stat| name(stat.ppid));
+    Some(Happened::Asked { what: what.to_owned(), services, by: Asker { pid, uid, command, parent } })
 }
 
 async fn read_line(lines: &mut (impl AsyncBufReadExt + Unpin), waiting: &Waiting) -> std::io::Result<Option<Vec<u8>>> {

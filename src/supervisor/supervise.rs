@@ -13,13 +13,14 @@ use super::upgrade::{self, Upgrade};
 use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Notice, Report, Stack};
+use crate::journal::Happened;
 use crate::model::{Pid, Project, ServiceName};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
 use crate::sys::readiness::Readiness;
 use crate::sys::timer::Timer;
-use crate::sys::{Os, procfs, signals, socket};
+use crate::sys::{Os, clock, procfs, signals, socket};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -105,8 +106,12 @@ impl Supervisor {
         let environment = Rc::new(Environment::new(&project, crate::sys::notify::address(&inherited.notify)?, std::env::vars_os()));
         environment.set_broken(broken);
         let keeper_line = Readiness::new(link.descriptor()?)?;
-        let os = LinuxOs::new(project.clone(), Some(folders.clone()), origin, environment, inbox.clone(), Some((keeper_pid, link)));
+        let mut os = LinuxOs::new(project.clone(), Some(folders.clone()), origin, environment, inbox.clone(), Some((keeper_pid, link)));
         let notifications = Notifications::new(&inherited.notify)?;
+        let started = Happened::SupervisorStarted { pid: std::process::id().cast_signed(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let now = clock::both().wall;
+        os.journal().make_up(&folders, &stack, now);
+        os.journal().note_devstack(now, started);
         let mut driver = Driver::new(stack, os);
         driver.recover(&project.services);
         // The socket is older than this supervisor then: whoever could be heard can still be.
@@ -276,6 +281,7 @@ impl Supervisor {
                 Message::SampleDue(run) => self.driver.os_mut().sample(run),
                 Message::FilesChanged(service, Changed { paths, last_at }) => events.push(Event::FilesChanged(service, paths, last_at)),
                 Message::ChildEnded => self.driver.os_mut().collect_orphans(),
+                Message::Asked(asked) => self.driver.os_mut().journal().note_devstack(clock::both().wall, asked),
                 Message::Request(request, reply) => {
                     self.driver.handle(std::mem::take(&mut events));
                     self.requests.take(request, reply, &mut self.driver);
@@ -300,13 +306,23 @@ impl Supervisor {
             }
         }
         self.requests.tell(&notices, self.driver.stack());
+        self.write_journal();
         notices
+    }
+
+    fn write_journal(&mut self) {
+        if let Err(error) = self.driver.os_mut().journal().flush(clock::both().wall) {
+            complain(&error);
+        }
     }
 
     /// No process of devstack remains. The ledger does: how things ended is asked afterwards.
     async fn leave(&mut self) -> io::Result<()> {
         self.requests.farewell().await;
         failpoint::reach(Failpoint::Leaving);
+        let left = Happened::SupervisorLeft { pid: std::process::id().cast_signed() };
+        self.driver.os_mut().journal().note_devstack(clock::both().wall, left);
+        self.write_journal();
         self.driver.os().leave();
         if let Some(folders) = &self.folders {
             let _ = std::fs::remove_file(folders.runtime.join(crate::sys::folders::CONTROL_SOCKET));

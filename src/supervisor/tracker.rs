@@ -42,7 +42,9 @@ impl Pending {
         if !self.open.contains(service) {
             return;
         }
-        self.heard.insert(service.clone());
+        if is_on_the_way(notice) {
+            self.heard.insert(service.clone());
+        }
         if let Some(step) = step(notice) {
             self.tell(service, step);
         }
@@ -133,6 +135,19 @@ impl Tracker {
     }
 }
 
+/// Whether more is to come of it for whoever waits: not of what is only worth knowing of a run that goes on.
+fn is_on_the_way(notice: &Notice) -> bool {
+    !matches!(
+        notice,
+        Notice::NearLimit { .. }
+            | Notice::OverLimit { .. }
+            | Notice::Unhealthy { .. }
+            | Notice::Adopted { .. }
+            | Notice::MainPidRefused { .. }
+            | Notice::Watching { .. }
+    )
+}
+
 fn step(notice: &Notice) -> Option<Step> {
     Some(match notice {
         Notice::SettingUp { command } => Step::SettingUp { command: command.clone() },
@@ -141,7 +156,7 @@ fn step(notice: &Notice) -> Option<Step> {
         Notice::HookFailed(cause) => Step::HookFailed { message: cause.message.clone(), hint: cause.hint.clone() },
         Notice::WaitingFor(services) => Step::WaitingFor { services: services.clone() },
         Notice::Clearing { pid, command, why } => Step::Cleaned { pid: *pid, command: command.clone(), why: why.clone() },
-        Notice::Swept(processes) => Step::Swept { processes: processes.clone() },
+        Notice::Swept { processes, .. } => Step::Swept { processes: processes.clone() },
         Notice::Starting { main, .. } => Step::Starting { pid: Some(main.pid) },
         Notice::Stopping { why: why @ (Reason::Unhealthy | Reason::HeartbeatTimeout), .. } => {
             Step::Replacing { reason: why.word().to_owned() }
@@ -159,7 +174,7 @@ fn ending_of_start(notice: &Notice, wanted: impl FnOnce() -> String) -> Option<E
         Notice::Late { main, seconds, log_offset, .. } => {
             Ending::NotReady { pid: main.pid, seconds: *seconds, wanted: wanted(), log_offset: *log_offset }
         }
-        Notice::Ended { run, exit, reason, was_ready: false, log_offset } if !reason.is_planned() => {
+        Notice::Ended { run, exit, reason, was_ready: false, log_offset, .. } if !reason.is_planned() => {
             Ending::Died { exit: exit.clone(), run: *run, log_offset: *log_offset }
         }
         Notice::Refused(cause) | Notice::Failed(cause) => Ending::Refused { message: cause.message.clone(), hint: cause.hint.clone() },

@@ -23,6 +23,8 @@ pub enum Failpoint {
     /// The new ledger lies beside the old one.
     LedgerWritten,
     LedgerReplaced,
+    /// The journal tells what the ledger knows.
+    JournalWritten,
     Released,
     BeforeSignal,
     Signalled,
@@ -43,7 +45,7 @@ pub enum Failpoint {
 }
 
 impl Failpoint {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SocketBound,
         Self::BeforeSupervisor,
         Self::LedgerLoaded,
@@ -55,6 +57,7 @@ impl Failpoint {
         Self::Spawned,
         Self::LedgerWritten,
         Self::LedgerReplaced,
+        Self::JournalWritten,
         Self::Released,
         Self::BeforeSignal,
         Self::Signalled,

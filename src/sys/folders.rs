@@ -117,6 +117,11 @@ impl Folders {
         self.state.join("start.lock")
     }
 
+    /// What happened; see [`super::journal_file`].
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("events.jsonl")
+    }
+
     pub fn own_log(&self) -> PathBuf {
         self.state.join("supervisor.log")
     }

@@ -110,8 +110,23 @@ impl Life {
         self.ask("stop --supervisor");
         assert_eq!(self.stack.processes(), [], "{}", self.place);
         assert_eq!(self.stack.times("bot", "started").len(), 1, "{}: bot ran once", self.place);
+        self.every_end_is_told_once();
         // Its asked-for restart may have been asked for twice.
         assert!((3..=4).contains(&self.stack.times("web", "started").len()), "{}: {}", self.place, self.stack.log("web"));
+    }
+}
+
+impl Life {
+    fn every_end_is_told_once(&self) {
+        let told = self.stack.run("events --json -n 1000").ends_with(0);
+        let records = told.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let ends: Vec<_> = records.filter(|record| record["event"] == "ended").collect();
+        let runs: std::collections::BTreeSet<String> = ends.iter().map(|end| end["run_id"].to_string()).collect();
+        assert_eq!(runs.len(), ends.len(), "{}: {}", self.place, told.stdout);
+        for service in ["bot", "web"] {
+            let count = ends.iter().filter(|end| end["service"] == service).count();
+            assert!(count >= self.stack.times(service, "started").len(), "{}: {}", self.place, told.stdout);
+        }
     }
 }
 
@@ -136,6 +151,7 @@ fn survives(upheaval: bool, places: &[Failpoint]) {
 const COMING_UP: [Failpoint; 4] = [Failpoint::SocketBound, Failpoint::BeforeSupervisor, Failpoint::LedgerLoaded, Failpoint::Recovered];
 const SPAWN: [Failpoint; 3] = [Failpoint::BeforeSpawn, Failpoint::Spawned, Failpoint::Released];
 const LEDGER: [Failpoint; 2] = [Failpoint::LedgerWritten, Failpoint::LedgerReplaced];
+const JOURNAL: [Failpoint; 1] = [Failpoint::JournalWritten];
 const SIGNAL: [Failpoint; 2] = [Failpoint::BeforeSignal, Failpoint::Signalled];
 const SWEEP: [Failpoint; 4] = [Failpoint::SweepBegun, Failpoint::Swept, Failpoint::BeforeReap, Failpoint::Reaped];
 const UPGRADE: [Failpoint; 4] = [Failpoint::Upgrading, Failpoint::GoingOn, Failpoint::Succeeding, Failpoint::Succeeded];
@@ -161,6 +177,11 @@ fn killed_around_a_spawn() {
 #[test]
 fn killed_at_every_write_of_the_ledger() {
     survives(false, &LEDGER);
+}
+
+#[test]
+fn killed_at_every_write_of_the_journal() {
+    survives(false, &JOURNAL);
 }
 
 #[test]
@@ -209,6 +230,6 @@ fn killed_in_the_middle_of_an_upgrade() {
 
 #[test]
 fn every_place_has_its_test() {
-    let tested = [&COMING_UP[..], &HOOKS, &SPAWN, &LEDGER, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
+    let tested = [&COMING_UP[..], &HOOKS, &SPAWN, &LEDGER, &JOURNAL, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
     assert!(Failpoint::ALL.iter().all(|place| tested.contains(place)));
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Arrows point down only; neighbours of one layer do not know each other.
-const LAYERS: [&[&str]; 5] = [&["model"], &["engine", "config", "cleanup"], &["sys", "control", "http"], &["supervisor"], &["cli"]];
+const LAYERS: [&[&str]; 5] =
+    [&["model"], &["engine", "config", "cleanup"], &["sys", "control", "http", "journal"], &["supervisor"], &["cli"]];
 
 /// Modules that name everything and so nothing.
 const SAYS_NOTHING: [&str; 8] = ["util", "utils", "helpers", "manager", "managers", "common", "misc", "shared"];

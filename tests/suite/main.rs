@@ -50,4 +50,5 @@ mod support;
 mod terminal;
 mod trust;
 mod upgrade;
+mod why;
 mod world;

@@ -1,7 +1,7 @@
 //! What probes say of a run, and when that is enough to restart it.
 
 use super::super::health::{Activity, Complaint, Signs, Wellbeing, counts};
-use super::super::{Now, Probed};
+use super::super::{Notice, Now, Probed};
 use super::{Slot, Turn};
 use crate::model::{Reason, RunId};
 
@@ -15,6 +15,10 @@ impl Slot {
         let fails = !probed.passed && !is_young && counts(&probed, self.spec.heartbeat_timeout);
         health.failures_in_a_row = if fails { health.failures_in_a_row.saturating_add(1) } else { 0 };
         health.last = Some(probed);
+        if self.spec.health.as_ref().is_some_and(|check| self.health.failures_in_a_row == check.failures) {
+            let (failures, reason) = (self.health.failures_in_a_row, self.wellbeing(None, turn.now).1);
+            self.announce(turn, Notice::Unhealthy { run, failures, reason });
+        }
         // Who leaves by itself need not answer any more.
         if self.is_unhealthy() && self.may_be_restarted() && !self.heard.stopping {
             match self.signs(None).judge() {

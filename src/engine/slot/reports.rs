@@ -39,6 +39,9 @@ impl Slot {
     }
 
     pub(super) fn on_not_spawned(&mut self, run: RunId, cause: Cause, permanent: bool, turn: &mut Turn) {
+        if !permanent {
+            self.announce(turn, Notice::NotSpawned(cause.clone()));
+        }
         self.not_started(run, cause, permanent || self.wanted == Wanted::Down, turn);
         if self.spec.hooks.pre_start.is_some() {
             // It may have left something running.
@@ -179,6 +182,7 @@ impl Slot {
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
             let (process, ready) = (process.clone(), process.ready_at.is_some());
+            self.announce(turn, Notice::Adopted { run, main: process.main });
             self.act(turn, Act::Adopt { run, process, ready });
         }
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);

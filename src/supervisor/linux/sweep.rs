@@ -3,7 +3,7 @@
 use super::LinuxOs;
 use crate::cleanup::Evidence;
 use crate::cleanup::killing::{Killing, Next, Then};
-use crate::engine::{Event, Report, Swept};
+use crate::engine::{Event, Notice, Report, Swept};
 use crate::model::{ProcId, RunId, Signal};
 use crate::supervisor::clear::{self, wait_for_one};
 use crate::supervisor::message::Message;
@@ -11,7 +11,7 @@ use crate::supervisor::run::Run;
 use crate::supervisor::set::{self, Belonging};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::pidfd::PidFd;
-use crate::sys::{clock, procfs};
+use crate::sys::{Os, clock, procfs};
 use std::time::Duration;
 
 /// After giving up on a set, it is looked at again as soon as one of it ends, and given this long.
@@ -50,7 +50,7 @@ impl LinuxOs {
                     failpoint::reach(Failpoint::Swept);
                     let service = run.service.name.clone();
                     if !swept.is_empty() {
-                        self.notices.push((service.clone(), crate::engine::Notice::Swept(swept)));
+                        self.announce(&service, Notice::Swept { run: id, processes: swept });
                     }
                     return self.due.push(Event::Report(service, id, Report::SetEmpty));
                 }

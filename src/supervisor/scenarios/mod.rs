@@ -15,7 +15,7 @@ use crate::model::{Exit, Reason, Service};
 use crate::sys::sim::Behaviour;
 use std::time::Duration;
 
-fn crashes_after(wait: Duration) -> Behaviour {
+pub(super) fn crashes_after(wait: Duration) -> Behaviour {
     Behaviour { ends: Some((wait, Exit::Code(1))), ..Behaviour::default() }
 }
 
@@ -24,7 +24,7 @@ fn ends_well_after(wait: Duration) -> Behaviour {
 }
 
 /// One service, `app`, whose runs go as told; later runs are healthy.
-fn app(change: impl FnOnce(&mut Service), runs: impl IntoIterator<Item = Behaviour>) -> Rig {
+pub(super) fn app(change: impl FnOnce(&mut Service), runs: impl IntoIterator<Item = Behaviour>) -> Rig {
     let mut app = service("app");
     change(&mut app);
     let mut rig = Rig::new([app]);
