@@ -124,6 +124,7 @@ impl LinuxOs {
     /// Nothing runs any more, and nothing will.
     pub fn leave(&self) {
         self.groups.iter().for_each(Groups::remove);
+        self.forget_predecessors();
     }
 
     fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {

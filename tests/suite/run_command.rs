@@ -179,15 +179,19 @@ fn killed_with_its_worker_alive_it_leaves_it_running_and_the_same_command_ends_i
     let other = run(&stack, "", &["sh", "-c", "exec sleep 601"]);
     wait_until("it runs", || !procfs::children(other.id().pid).expect("children").is_empty());
     let others = proc_id(procfs::children(other.id().pid).expect("children")[0]);
-    kill(devstack.id());
+    let devstack_id = devstack.id();
+    kill(devstack_id);
     assert!(is_alive(worker));
     let again = run(&stack, "", &["sh", "-c", &line]);
     let second = stack.noted_process("worker");
     assert!(!is_alive(worker) && is_alive(second) && is_alive(others), "{}", again.stderr());
+    let killed = format!("devstack-{}-{}-", devstack_id.pid, devstack_id.start_ticks);
     for one in [again, other] {
         send(one.id(), Signal::TERM);
         one.end().ends_with(0);
     }
+    let groups = Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "3", "-name", &format!("{killed}*")]).output().expect("find");
+    assert_eq!(String::from_utf8_lossy(&groups.stdout), "", "what the killed one could not give back is gone");
 }
 
 #[test]

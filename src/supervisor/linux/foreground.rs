@@ -2,10 +2,12 @@
 //! that nobody else runs it. Also whether somebody else's command does, which concerns every supervisor.
 
 use super::LinuxOs;
+use crate::config;
 use crate::engine::{Cause, CauseKind};
 use crate::model::{Project, ReadyWhen, Service, ServiceName, Signal};
 use crate::supervisor::run::Run;
 use crate::supervisor::{claim, set};
+use crate::sys::cgroup::Groups;
 use crate::sys::pidfd::PidFd;
 use crate::sys::worker_log::{self, WorkerLog};
 use std::io;
@@ -35,6 +37,12 @@ impl LinuxOs {
     pub(super) fn predecessors(&self) -> Option<Vec<Project>> {
         let roots = self.foreground.as_ref()?.predecessors.as_ref()?.iter();
         Some(roots.map(|root| Project { root: root.clone(), ..Project::clone(&self.project) }).collect())
+    }
+
+    /// A devstack that was killed could not give its group of the kernel back; where processes are left in it, it stays.
+    pub(super) fn forget_predecessors(&self) {
+        let roots = self.foreground.iter().filter_map(|foreground| foreground.predecessors.as_ref()).flatten();
+        roots.filter_map(|root| Groups::of(&config::project_id(root))).for_each(|groups| groups.remove());
     }
 
     /// A line that is waited for has to stand somewhere.
