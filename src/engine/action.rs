@@ -20,6 +20,11 @@ pub enum Act {
         run: RunId,
         replace: bool,
     },
+    /// Another process of the run is its main one from now on.
+    Follow {
+        run: RunId,
+        main: ProcId,
+    },
     /// Run a command of the configuration around the process.
     Hook {
         run: RunId,
@@ -153,7 +158,12 @@ pub enum Notice {
         seconds: f64,
         log_offset: u64,
     },
-    /// It has named another process as its main one (`MAINPID=`), or something that is none; the one that was started stays it.
+    /// It has named another process of its run as its main one.
+    MainIs {
+        run: RunId,
+        main: ProcId,
+    },
+    /// What it has named as its main process (`MAINPID=`) is none of its run.
     MainPidRefused {
         run: RunId,
         said: Option<Pid>,

@@ -64,6 +64,11 @@ pub enum Report {
     /// The hook of the present state has ended.
     Hooked(Result<(), Cause>),
     Cleared(Result<(), Cause>),
+    /// It has named another process of its run as its main one (`MAINPID=`), which is there.
+    MainNamed {
+        main: ProcId,
+        inode: Option<u64>,
+    },
     /// It exists and waits at its gate.
     Spawned(Spawned),
     NotSpawned {

@@ -74,6 +74,7 @@ fn reports() -> Vec<Report> {
     vec![
         Report::SetUp(Ok(())),
         Report::SetUp(Err(cause())),
+        Report::MainNamed { main: ProcId { pid: 101, start_ticks: 8 }, inode: Some(4) },
         Report::Hooked(Ok(())),
         Report::Hooked(Err(cause())),
         Report::Cleared(Ok(())),

@@ -63,6 +63,10 @@ pub struct Process {
     /// in a ledger of an earlier version. Start ticks alone are equal for two processes whose number was reused within a tick.
     #[serde(default)]
     pub inode: Option<u64>,
+    /// The process that was started, where it has named another as the main one. Uncollected to the end of the run, it keeps the
+    /// run's numbers from becoming somebody else's.
+    #[serde(default)]
+    pub pin: Option<ProcId>,
     pub spawned_at: BootTime,
     pub started_at: Timestamp,
     pub log_offset: u64,

@@ -77,6 +77,10 @@ pub enum Happened {
         pid: Pid,
         seconds: f64,
     },
+    /// It has named another process of its run as its main one.
+    MainIs {
+        pid: Pid,
+    },
     MainPidRefused {
         said: Option<Pid>,
     },
@@ -227,6 +231,7 @@ impl Record {
             Notice::Present => (None, Happened::Present),
             Notice::Adopted { run, main } => (Some(*run), Happened::Adopted { pid: main.pid }),
             Notice::Late { run, main, seconds, .. } => (Some(*run), Happened::Late { pid: main.pid, seconds: *seconds }),
+            Notice::MainIs { run, main } => (Some(*run), Happened::MainIs { pid: main.pid }),
             Notice::MainPidRefused { run, said } => (Some(*run), Happened::MainPidRefused { said: *said }),
             Notice::NearLimit { run, measured } => (Some(*run), Happened::NearLimit { limit: measured.into() }),
             Notice::OverLimit { run, measured } => (Some(*run), Happened::OverLimit { limit: measured.into() }),

@@ -191,6 +191,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             | Happened::Present
             | Happened::Adopted { .. }
             | Happened::Late { .. }
+            | Happened::MainIs { .. }
             | Happened::MainPidRefused { .. }
             | Happened::NearLimit { .. }
             | Happened::Lost { .. } => {}

@@ -43,6 +43,7 @@ pub fn main_process(project: &Project, slot: &Slot) -> Option<Stat> {
     let environment = Environment::new(project, String::new(), std::iter::empty());
     let traits = Traits {
         main: Some(recorded.main),
+        pin: recorded.pin,
         cookie: environment.cookie(&slot.spec, run),
         root: project.root.clone(),
         mark: environment.mark(run),

@@ -132,19 +132,20 @@ impl LinuxOs {
         let cookie = self.environment.cookie(service, id);
         let root = self.project.root.clone();
         let mark = self.environment.mark(id);
-        let traits = Traits { main, cookie, root, mark, log, recorded: std::collections::BTreeSet::new(), stranger: false, group: None };
+        let traits =
+            Traits { main, pin: None, cookie, root, mark, log, recorded: std::collections::BTreeSet::new(), stranger: false, group: None };
         self.runs.entry(id).or_insert_with(|| Run::new(service.clone(), traits))
     }
 
     /// Has the end of the main process reported.
-    fn watch_end(&mut self, id: RunId, pidfd: Rc<Readiness>) {
+    fn watch_end(&mut self, id: RunId, main: ProcId, pidfd: Rc<Readiness>) {
         let inbox = self.inbox.clone();
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.pidfd = Some(pidfd.clone());
         let service = run.service.name.clone();
         let task = tokio::task::spawn_local(async move {
             pidfd.readable().await;
-            let _ = inbox.send(Message::MainEnded(service, id)).await;
+            let _ = inbox.send(Message::MainEnded(service, id, main)).await;
         });
         run.keep(task.abort_handle());
     }
@@ -180,7 +181,7 @@ impl LinuxOs {
         run.held = Some(held);
         let log_offset = run.log_offset;
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
-        self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
+        self.watch_end(id, main, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
         Ok(Spawned { main, inode: pidfd.inode(), log_offset })
     }
 }
@@ -274,6 +275,8 @@ impl Os for LinuxOs {
             return self.due.push(Event::Report(service.name.clone(), id, Report::Ended(Exit::Unobserved)));
         };
         run.log_offset = recorded.log_offset;
+        // The number may be another child's by now, which must not be collected with this run.
+        run.traits.pin = recorded.pin.filter(|pin| procfs::id(pin.pid).is_ok_and(|now| now == *pin));
         run.traits.stranger = !household.is_parent(stat.ppid);
         run.traits.group = Group::of_run(main.pid, &project, &service.name, id);
         run.traits.mark = procfs::mark(main.pid).unwrap_or(run.traits.mark);
@@ -284,7 +287,7 @@ impl Os for LinuxOs {
         if let Ok(Some(process)) = PidFd::open(main)
             && let Ok(pidfd) = Readiness::of(&process)
         {
-            self.watch_end(id, Rc::new(pidfd));
+            self.watch_end(id, main, Rc::new(pidfd));
             self.watch_limits(id);
             if !is_ready
                 && let Some(run) = self.runs.get_mut(&id)
@@ -296,6 +299,10 @@ impl Os for LinuxOs {
             let exit = self.exit_of(id);
             self.due.push(Event::Report(service.name.clone(), id, Report::Ended(exit)));
         }
+    }
+
+    fn follow(&mut self, id: RunId, main: ProcId) {
+        self.take_main(id, main);
     }
 
     fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
@@ -350,13 +357,15 @@ impl Os for LinuxOs {
         if let Some(group) = &run.traits.group {
             group.remove();
         }
-        let Some(main) = run.main() else { return };
+        let held = run.traits.held();
         // Dropping the gate first: a child that was never released ends by it.
         drop(run);
-        if keeper::reap_child(main.pid).is_none()
-            && let Some((_, link)) = &self.keeper
-        {
-            link.reap(main.pid);
+        for held in held {
+            if keeper::reap_child(held.pid).is_none()
+                && let Some((_, link)) = &self.keeper
+            {
+                link.reap(held.pid);
+            }
         }
         failpoint::reach(Failpoint::Reaped);
     }

@@ -3,7 +3,7 @@ use super::upgrade::Asker;
 use crate::control::protocol::{Reply, Request};
 use crate::engine::{Notice, Report};
 use crate::journal::Happened;
-use crate::model::{RunId, ServiceName};
+use crate::model::{ProcId, RunId, ServiceName};
 use tokio::sync::mpsc;
 
 /// What reaches the one owner of the stack. Producers are tasks that hold no state of their own.
@@ -12,7 +12,7 @@ pub enum Message {
     Report(ServiceName, RunId, Report),
     Notice(ServiceName, Notice),
     /// The main process of a run has ended; its status is still to be read.
-    MainEnded(ServiceName, RunId),
+    MainEnded(ServiceName, RunId, ProcId),
     /// A sweep that waited for processes to end may go on.
     SweepDue(RunId),
     /// The use of memory and processor is to be looked at.

@@ -3,7 +3,7 @@
 //! Guards that only processes of a run speak for it, and that nobody who talks without end gets more than a share of this thread.
 
 use super::linux::LinuxOs;
-use crate::engine::{Event, Report, parse_notification};
+use crate::engine::{Event, Report, Said, parse_notification};
 use crate::sys::notify::{self, LONGEST_MESSAGE};
 use crate::sys::readiness::Readiness;
 use std::io;
@@ -43,8 +43,14 @@ impl Notifications {
                 self.is_crowded = false;
                 return events;
             };
-            let said = parse_notification(message);
+            let mut said = parse_notification(message);
             let Some((service, run)) = sender.filter(|_| !said.is_empty()).and_then(|sender| os.run_of(sender)) else { continue };
+            said.retain(|one| {
+                let named = if let Said::Main(Some(pid)) = one { os.named(run, *pid) } else { None };
+                let is_named = named.is_some();
+                events.extend(named.map(|report| Event::Report(service.clone(), run, report)));
+                !is_named
+            });
             events.push(Event::Report(service, run, Report::Notified(said)));
         }
         self.is_crowded = true;

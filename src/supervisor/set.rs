@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct Traits {
     /// `None` while only set-up commands run.
     pub main: Option<ProcId>,
+    /// The process that was started, where another one is the main process now.
+    pub pin: Option<ProcId>,
     /// The value of DEVSTACK_RUN.
     pub cookie: String,
     /// The value of DEVSTACK_ROOT: two checkouts of one project may well count their runs alike.
@@ -31,6 +33,11 @@ pub struct Traits {
 }
 
 impl Traits {
+    /// Who is not collected before the run is over.
+    pub fn held(&self) -> Vec<ProcId> {
+        self.main.into_iter().chain(self.pin).collect()
+    }
+
     /// Keeps who belongs to the run now, so that it is known also after it has cut every other tie.
     pub fn record<'a>(&mut self, members: impl IntoIterator<Item = &'a Stat>) {
         self.recorded = members.into_iter().map(Stat::id).collect();
@@ -42,7 +49,7 @@ impl Traits {
 pub struct Household {
     /// This process, and the keeper if there is one.
     parents: Vec<Pid>,
-    /// Main processes of every run, commands that devstack itself runs, the supervisor: none of them is an orphan.
+    /// Main processes of every run and those that were it, commands that devstack itself runs, the supervisor: none of them is an orphan.
     known: BTreeSet<Pid>,
     /// Living or dead, they lost their parents.
     pub orphans: Vec<Stat>,
@@ -149,11 +156,10 @@ struct Search {
 impl Search {
     fn of(traits: &Traits, household: &Household) -> Self {
         let mut search = Self { reader: Reader::default(), found: BTreeMap::new() };
-        if let Some(main) = traits.main
-            && let Some(stat) = search.stat_of(main)
-            && !stat.is_dead()
-        {
-            search.add_tree(stat, Evidence::Recorded, false);
+        for held in traits.held() {
+            if let Some(stat) = search.stat_of(held).filter(|stat| !stat.is_dead()) {
+                search.add_tree(stat, Evidence::Recorded, false);
+            }
         }
         search.add_group(traits, household);
         for orphan in &household.orphans {

@@ -271,7 +271,9 @@ impl Supervisor {
             match message {
                 Message::Report(service, run, report) => events.push(Event::Report(service, run, report)),
                 Message::Notice(service, notice) => self.driver.os_mut().announce(&service, notice),
-                Message::MainEnded(service, run) => {
+                // Of who is no longer the main process, nothing follows.
+                Message::MainEnded(_, run, main) if !self.driver.os().is_main(run, main) => {}
+                Message::MainEnded(service, run, _) => {
                     let out_of_memory = self.driver.os().ran_out_of_memory(run);
                     events.extend(out_of_memory.map(|report| Event::Report(service.clone(), run, report)));
                     let exit = self.driver.os().exit_of(run);

@@ -143,6 +143,7 @@ fn is_on_the_way(notice: &Notice) -> bool {
             | Notice::OverLimit { .. }
             | Notice::Unhealthy { .. }
             | Notice::Adopted { .. }
+            | Notice::MainIs { .. }
             | Notice::MainPidRefused { .. }
             | Notice::Watching { .. }
     )

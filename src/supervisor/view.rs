@@ -140,7 +140,9 @@ pub fn measure(run: &mut Run, household: &Household, now: BootTime) -> Option<Us
     let main = run.main()?;
     let (tree, strays) = set::tree_and_strays(&run.traits, household);
     run.traits.record(tree.iter().chain(&strays));
-    let (usage, seconds) = usage(main, tree, strays, run.traits.group.as_ref(), run.sampled, now)?;
+    let since_start = || run.traits.pin.map(|pin| (0.0, procfs::started_at(pin.start_ticks)));
+    let before = run.sampled.or_else(since_start);
+    let (usage, seconds) = usage(main, tree, strays, run.traits.group.as_ref(), before, now)?;
     run.sampled = Some((seconds, now));
     Some(Usage { activity: activity(run, &usage.tree, now), trend: trend(run), ..usage })
 }

@@ -3,7 +3,7 @@
 use crate::support::{TestStack, kill, send};
 use crate::terminal::watch_that;
 use crate::world::{is_alive, wait_until};
-use devstack::model::Signal;
+use devstack::model::{ProcId, Signal};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -233,4 +233,92 @@ while True: s.send(b'READY=1\\nWATCHDOG=1\\nSTATUS=' + os.urandom(2000) + b'\\nX
     let after = stack.status()["supervisor"]["memory_mb"].as_f64().expect("a number");
     assert!(after < before + 5.0, "{before} MB, then {after} MB");
     stack.run("stop --supervisor").ends_with(0);
+}
+
+/// Forks; the child is the service from now on. `stays`: the process that was started waits for it, and collects it.
+const DAEMON: &str = r#"
+import os, signal, socket, sys, time
+connected = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+address = os.environ["NOTIFY_SOCKET"]
+connected.connect("\0" + address[1:] if address[0] == "@" else address)
+child = os.fork()
+if child == 0:
+    os.setsid()
+    def stop(*_):
+        print("stopped", flush=True)
+        os._exit(7)
+    signal.signal(signal.SIGTERM, stop)
+    while not os.path.exists("end"):
+        time.sleep(0.01)
+    os.rename("end", "ended")
+    os._exit(5)
+connected.send(f"MAINPID={child}\nREADY=1".encode())
+if "stays" in sys.argv:
+    os.waitpid(child, 0)
+    time.sleep(3600)
+"#;
+
+fn daemon(arguments: &str, keys: &str) -> (TestStack, ProcId) {
+    let stack = TestStack::new(&format!(
+        "[services.web]\ncommand = 'python3 daemon.py {arguments}'\nready = {{ notify = true, timeout = '20s' }}\n{keys}"
+    ));
+    stack.write("daemon.py", DAEMON);
+    stack.run("start").ends_with(0);
+    let started = std::fs::read_to_string(stack.state_file("events.jsonl")).expect("a journal");
+    let starting = started.lines().find(|line| line.contains("\"starting\"")).expect("it was started").to_owned();
+    let starting: Value = serde_json::from_str(&starting).expect("JSON");
+    let main = stack.pid("web");
+    assert_ne!(starting["pid"].as_i64(), Some(i64::from(main.pid)), "another one is the main process now");
+    (stack, main)
+}
+
+#[test]
+fn a_main_process_that_the_started_one_has_named_is_supervised_and_its_exit_is_the_services() {
+    let (stack, main) = daemon("", "");
+    assert_eq!((stack.service("web")["state"].clone(), is_alive(main)), ("running".into(), true));
+    stack.write("end", "");
+    let web = stack.wait_for_state("web", "exited");
+    assert_eq!((&web["last_exit"]["code"], &web["last_exit"]["reason"]), (&5.into(), &"crashed".into()), "{web:#}");
+    stack.run("start").ends_with(0);
+    let second = stack.pid("web");
+    stack.run("stop").ends_with(0);
+    assert!(!is_alive(second) && stack.log("web").contains("stopped"), "it was asked to");
+    assert_eq!(stack.service("web")["last_exit"]["code"], 7);
+}
+
+#[test]
+fn a_named_main_process_goes_on_under_each_next_supervisor_and_its_exit_stays_exact() {
+    let (stack, main) = daemon("", "restart = 'always'\nrestart_delay = '10ms'");
+    for _ in 0..2 {
+        kill(stack.supervisor());
+        stack.run("start").ends_with(0);
+        assert_eq!(stack.pid("web"), main);
+    }
+    stack.write("end", "");
+    wait_until("its end is known", || stack.service("web")["last_exit"]["code"] == 5);
+    stack.wait_for_state("web", "running");
+    let second = stack.pid("web");
+    let (keeper, supervisor) = (stack.keeper(), stack.supervisor());
+    kill(keeper);
+    kill(supervisor);
+    stack.run("start").ends_with(0);
+    assert_eq!(stack.pid("web"), second, "also when nobody is left who could collect anybody");
+    stack.run("stop --supervisor").ends_with(0);
+    assert_eq!(stack.processes(), []);
+}
+
+#[test]
+fn of_a_named_main_process_whose_parent_stays_the_end_is_the_runs_and_the_parent_goes_with_it() {
+    let (stack, main) = daemon("stays", "");
+    let started = devstack::sys::procfs::stat(main.pid).expect("it is there").ppid;
+    let started = crate::support::proc_id(started);
+    stack.write("end", "");
+    let web = stack.wait_for_state("web", "exited");
+    assert_eq!(
+        (&web["last_exit"]["code"], &web["last_exit"]["signal"]),
+        (&Value::Null, &Value::Null),
+        "its parent has collected it: {web:#}"
+    );
+    assert!(!is_alive(started) && !is_alive(main));
+    assert_eq!(stack.processes().len(), 2, "devstack alone");
 }

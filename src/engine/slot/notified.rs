@@ -1,8 +1,8 @@
 //! What a run says of itself: ready, alive, busy, leaving; and what follows when it no longer says so.
 
-use super::super::{Notice, Said, State};
+use super::super::{Act, Notice, Said, State};
 use super::{Slot, Turn};
-use crate::model::{Pid, ReadyWhen, Reason, RestartPolicy, RunId};
+use crate::model::{Pid, ProcId, ReadyWhen, Reason, RestartPolicy, RunId};
 use std::time::Duration;
 
 impl Slot {
@@ -26,8 +26,17 @@ impl Slot {
         }
     }
 
-    /// The main process is the one that was started: uncollected, it is what keeps the numbers of the run from being another's
-    /// while its set is emptied, and only of a child of ours is the exit status known. Told once, whatever is said.
+    /// As a daemon does that forks, or one that is replaced by a newer program of itself.
+    pub(super) fn take_main(&mut self, run: RunId, main: ProcId, inode: Option<u64>, turn: &mut Turn) {
+        let Some(process) = self.process.as_mut().filter(|process| process.main != main) else { return };
+        let started = process.pin.unwrap_or(process.main);
+        process.pin = (started != main).then_some(started);
+        (process.main, process.inode) = (main, inode);
+        self.announce(turn, Notice::MainIs { run, main });
+        self.act(turn, Act::Follow { run, main });
+    }
+
+    /// Nobody of another run, and nobody at all. Told once, whatever is said.
     fn refuse_main(&mut self, run: RunId, said: Option<Pid>, turn: &mut Turn) {
         let is_it = said.is_some() && said == self.process.as_ref().map(|process| process.main.pid);
         if !is_it && !std::mem::replace(&mut self.heard.main_was_refused, true) {

@@ -27,6 +27,7 @@ impl Slot {
             (Report::Ready, State::Starting { .. }) => self.on_ready(run, turn),
             (Report::Probed(probed), State::Starting { .. } | State::Running { .. }) => self.on_probed(run, probed, turn),
             (Report::Notified(said), _) => self.on_notified(run, said, turn),
+            (Report::MainNamed { main, inode }, State::Starting { .. } | State::Running { .. }) => self.take_main(run, main, inode, turn),
             (Report::StackAsked, State::Stopping { .. }) => self.act(turn, Act::Signal { run, signal: self.spec.stop_signal }),
             (Report::StillHeard, State::Running { .. }) => self.heard.expect(turn.now, self.spec.heartbeat_timeout),
             (Report::Limit(finding), _) => self.on_limit(run, finding, turn),
@@ -152,6 +153,7 @@ impl Slot {
         self.process = Some(Process {
             main,
             inode: None,
+            pin: None,
             spawned_at: started_at,
             started_at: spawned_wall,
             log_offset: 0,

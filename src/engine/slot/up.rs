@@ -59,6 +59,7 @@ impl Slot {
         self.process = Some(Process {
             main: spawned.main,
             inode: spawned.inode,
+            pin: None,
             spawned_at: now.boot,
             started_at: now.wall,
             log_offset: spawned.log_offset,

@@ -1,7 +1,6 @@
 //! Who below us has lost its parent, looked at once for everything that happens at the same moment.
 
 use super::LinuxOs;
-use crate::supervisor::run::Run;
 use crate::supervisor::set::Household;
 use crate::sys::keeper;
 use std::rc::Rc;
@@ -46,7 +45,7 @@ impl LinuxOs {
         let keeper = self.keeper.as_ref().map(|(pid, _)| *pid);
         let mut known = self.helpers.pids();
         known.insert(own);
-        known.extend(self.runs.values().filter_map(Run::main).map(|main| main.pid));
+        known.extend(self.runs.values().flat_map(|run| run.traits.held()).map(|held| held.pid));
         let parents = [Some(own), keeper].into_iter().flatten().collect();
         let household = Rc::new(Household::look(parents, known, &self.project.root));
         self.household = Some(household.clone());

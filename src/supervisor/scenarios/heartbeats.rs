@@ -132,7 +132,7 @@ fn who_says_that_it_leaves_has_the_time_of_a_stop_for_it() {
 }
 
 #[test]
-fn another_main_process_is_not_taken_and_that_is_told_once() {
+fn what_is_no_process_of_the_run_is_not_taken_for_its_main_one_and_that_is_told_once() {
     let mut rig = beating();
     let pid = rig.pid("app").expect("it runs");
     says(&mut rig, &[Said::Main(Some(pid))]);

@@ -10,7 +10,7 @@ pub use world::{Process, Role, World};
 
 use super::Os;
 use crate::engine::{Cause, CauseKind, Event, Hook, Notice, Now, Report, Spawned, Stack, State, Survey};
-use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -302,6 +302,9 @@ impl Os for SimOs {
             self.world.tell(&service.name, id, Duration::ZERO, Report::Ended(exit));
         }
     }
+
+    /// Nobody here names another main process.
+    fn follow(&mut self, _: RunId, _: ProcId) {}
 
     fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
         if self.dies() {
