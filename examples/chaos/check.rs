@@ -97,6 +97,7 @@ impl Checks {
             self.nothing_else(&look, &mut problems);
             if problems.is_empty() {
                 self.nothing_lost(stack, before, &look, hit, &done.stdout)?;
+                self.every_end_is_told(stack, before, &look)?;
                 return Ok(Settled { look, took: began.elapsed() });
             }
             if began.elapsed() > PATIENCE {
@@ -164,6 +165,19 @@ impl Checks {
         if problems.is_empty() { Ok(()) } else { Err(violated(stack, after, what(), status)) }
     }
 
+    /// Of each run that was there and is gone the journal tells one end.
+    fn every_end_is_told(&mut self, stack: &Stack, before: &Look, after: &Look) -> Result<(), Failure> {
+        let run_of = |main: &Worker| main.run.as_deref().and_then(|run| run.rsplit('/').next()).map(str::to_owned);
+        let living: BTreeSet<String> = after.mains().filter_map(run_of).collect();
+        let mut problems = Vec::new();
+        let told = ends_in_the_journal(stack);
+        for run in before.mains().filter_map(run_of).filter(|run| !living.contains(run)) {
+            let count = told.iter().filter(|one| **one == run).count();
+            self.that(count == 1, || format!("the journal tells {count} ends of run {run}"), &mut problems);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(violated(stack, after, problems.join("; "), "")) }
+    }
+
     /// Right after a `stop` of these services that succeeded.
     pub fn nothing_of(&mut self, stack: &Stack, services: &[usize], before: &Look) -> Result<(), Failure> {
         let look = stack.look();
@@ -209,4 +223,16 @@ impl Checks {
         self.at_any_time(stack, &look)?;
         if problems.is_empty() { Ok(left.len()) } else { Err(violated(stack, &look, problems.join("; "), "")) }
     }
+}
+
+/// The runs whose ends it tells, as far as its two newest files reach.
+fn ends_in_the_journal(stack: &Stack) -> Vec<String> {
+    let mut ends = Vec::new();
+    for name in ["events.jsonl.1", "events.jsonl"] {
+        let text = stack.place.state_file(&stack.root, name).and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        let records = String::from_utf8_lossy(&text).into_owned();
+        let records = records.lines().filter(|line| line.contains("\"ended\"")).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        ends.extend(records.filter(|it| it["event"] == "ended").filter_map(|it| it["run_id"].as_str().map(str::to_owned)));
+    }
+    ends
 }

@@ -15,9 +15,10 @@ mod blow;
 mod check;
 mod random;
 mod stack;
+mod story;
 mod tally;
 
-use blow::{Blow, Story};
+use blow::Blow;
 use check::{Checks, Violation};
 use clap::Parser;
 use harness::interrupt::Interrupt;
@@ -28,6 +29,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+use story::Story;
 use tally::Tally;
 
 /// Set in the world of its own.
