@@ -32,18 +32,19 @@ impl JournalFile {
     /// Adds whole lines.
     ///
     /// # Errors
-    /// When they could not be written; a part of them may have been.
+    /// When they could not be written; none of them has been then, unless somebody else wrote at that very moment.
     pub fn add(&mut self, lines: &[u8]) -> io::Result<()> {
         let mut file = open_to_add(&self.path)?;
-        let length = file.metadata()?.len();
+        let mut length = file.metadata()?.len();
         if !std::mem::replace(&mut self.ends_a_line, false) && length > 0 {
             let mut last = [0];
             file.read_exact_at(&mut last, length - 1)?;
             if last != *b"\n" {
                 file.write_all(b"\n")?;
+                length += 1;
             }
         }
-        file.write_all(lines)?;
+        write_or_undo(&mut file, length, lines)?;
         self.ends_a_line = true;
         failpoint::reach(Failpoint::JournalWritten);
         if length + lines.len() as u64 >= self.full { self.rotate() } else { Ok(()) }
@@ -59,6 +60,25 @@ impl JournalFile {
         }
         Ok(())
     }
+}
+
+/// A disk that is full takes the first part and refuses the rest; whoever tries again later would write that part twice.
+fn write_or_undo(file: &mut File, length: u64, lines: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < lines.len() {
+        match file.write(&lines[written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if file.metadata()?.len() == length + written as u64 {
+                    file.set_len(length)?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Readable too, for a look at its end; never through a link, never a FIFO.

@@ -76,6 +76,7 @@ before=$(cat "$S"/devstack/*/ledger.json)
 fill
 run start bot; say second $code
 say full "$(state)"
+for again in 1 2 3 4 5 6 7 8; do run restart bot; done
 say whole "$([ "$before" = "$(cat "$S"/devstack/*/ledger.json)" ] && echo yes)"
 say leftovers "$(find "$S" -name '*.new' | wc -l)"
 rm "$S/filler"
@@ -83,6 +84,9 @@ say freed "$(state)"
 say again "$(state)"
 say recorded "$(grep -c '"pid"' "$S"/devstack/*/ledger.json)"
 run stop --supervisor; say stopped $code
+say doubled "$("$D" events --json -n 1000 | sort | uniq -d | wc -l)"
+say starts "$("$D" events --json -n 1000 | grep -c '"event":"starting"')"
+say torn "$("$D" events 2>&1 | grep -c 'could not be read')"
 "#,
     ) else {
         return;
@@ -91,6 +95,9 @@ run stop --supervisor; say stopped $code
     for part in [
         "first=0\n",
         "second=0\n",
+        "doubled=0\n",
+        "starts=10\n",
+        "torn=0\n",
         "full=running ",
         "No space left",
         "whole=yes\n",
