@@ -206,8 +206,10 @@ pub enum Notice {
     RestartsIn {
         seconds: f64,
     },
-    /// The operating system could not make a process now, which may be different later.
-    NotSpawned(Cause),
+    /// Files that it watches, relative to the project: some of them, or none where they could not be counted.
+    FilesChanged {
+        paths: Vec<String>,
+    },
     /// A start was given up before there was a process.
     Refused(Cause),
     /// At rest, because somebody wanted it so.

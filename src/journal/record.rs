@@ -118,9 +118,9 @@ pub enum Happened {
     RestartsIn {
         seconds: f64,
     },
-    /// The operating system could not make a process now.
-    NotSpawned {
-        message: String,
+    /// Files that it watches, relative to the project: some of them, or none where they could not be counted.
+    FilesChanged {
+        paths: Vec<String>,
     },
     /// A start was given up before there was a process.
     Refused {
@@ -254,7 +254,7 @@ impl Record {
                 (Some(*run), ended)
             }
             Notice::RestartsIn { seconds } => (None, Happened::RestartsIn { seconds: thousandths(*seconds) }),
-            Notice::NotSpawned(cause) => (None, Happened::NotSpawned { message: cause.message.clone() }),
+            Notice::FilesChanged { paths } => (None, Happened::FilesChanged { paths: paths.clone() }),
             Notice::Refused(cause) => {
                 let (message, hint) = words(cause);
                 (None, Happened::Refused { message, hint })

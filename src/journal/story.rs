@@ -23,7 +23,7 @@ pub struct End {
     pub was_ready: bool,
     /// What was exceeded.
     pub limit: Option<Limit>,
-    /// What the probes said, or why it could not be started.
+    /// What the probes said, which files changed, or why it could not be started.
     pub detail: Option<String>,
     /// When it was asked to stop.
     pub stopping_at: Option<Timestamp>,
@@ -100,6 +100,7 @@ struct Course {
     started_at: Option<Timestamp>,
     limit: Option<Limit>,
     detail: Option<String>,
+    changed: Option<String>,
     stopping_at: Option<Timestamp>,
     killed: bool,
     swept: Vec<Swept>,
@@ -134,6 +135,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             }
             Happened::OverLimit { limit } => course.limit = Some(limit.clone()),
             Happened::Unhealthy { reason, .. } => course.detail = Some(reason.clone()),
+            Happened::FilesChanged { paths } => course.changed = Some(paths.join(", ")).filter(|paths| !paths.is_empty()),
             Happened::Stopping { .. } => course.stopping_at = Some(record.at),
             Happened::Killing { .. } => course.killed = true,
             Happened::Ended { .. } if is_told => {}
@@ -149,7 +151,11 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
                     uptime_seconds: *uptime_seconds,
                     was_ready: *was_ready,
                     limit: course.limit.filter(|_| explains(Reason::MemoryLimit) || explains(Reason::CpuLimit)),
-                    detail: course.detail.filter(|_| explains(Reason::Unhealthy)),
+                    detail: match reason {
+                        Reason::Unhealthy => course.detail,
+                        Reason::FilesChanged => course.changed,
+                        _ => None,
+                    },
                     stopping_at: course.stopping_at,
                     killed: course.killed,
                     swept: course.swept,
@@ -162,7 +168,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
                 Some(end) => end.swept.extend(processes.iter().cloned()),
                 None => course.swept.extend(processes.iter().cloned()),
             },
-            Happened::Refused { message, .. } | Happened::NotSpawned { message } => {
+            Happened::Refused { message, .. } => {
                 ends.push(End { detail: Some(message.clone()), ..End::new(record, Reason::StartFailed, Actor::Devstack) });
             }
             Happened::RestartsIn { seconds } => follow(last, Then::RestartsIn { seconds: *seconds }),

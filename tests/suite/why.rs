@@ -106,6 +106,18 @@ time.sleep(3600)
 }
 
 #[test]
+fn a_restart_because_of_a_file_names_it() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\nwatch = ['*.conf']");
+    stack.run("start").ends_with(0);
+    let first = stack.service("web")["run_id"].clone();
+    stack.write("some.conf", "changed");
+    wait_until("another one runs", || stack.service("web")["run_id"] != first && stack.service("web")["state"] == "running");
+    let end = &why(&stack, "web")["ends"][0];
+    assert_eq!((&end["run_id"], &end["reason"], &end["detail"]), (&first, &"files_changed".into(), &"some.conf".into()), "{end:#}");
+    assert!(stack.run("why web").stdout.contains("somebody changed a file: some.conf"));
+}
+
+#[test]
 fn a_start_that_came_to_nothing_is_explained_too() {
     let stack = TestStack::new("[services.web]\ncommand = ['no-such-program']");
     stack.run("start").ends_with(1);

@@ -15,7 +15,9 @@ pub fn of(happened: &Happened) -> String {
         }
         Happened::SettingUp { command } => format!("setting up: {}", command.join(" ")),
         Happened::Hook { hook, command } => format!("{hook}: {}", command.join(" ")),
-        Happened::HookFailed { message, .. } | Happened::WatchTrouble { message } | Happened::NotSpawned { message } => message.clone(),
+        Happened::HookFailed { message, .. } | Happened::WatchTrouble { message } => message.clone(),
+        Happened::FilesChanged { paths } if paths.is_empty() => "files changed".to_owned(),
+        Happened::FilesChanged { paths } => format!("files changed: {}", paths.join(", ")),
         Happened::Waiting { on } => format!("waits for {}", on.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")),
         Happened::Cleared { pid, command, reason } => format!("ended pid {pid} before the start: {reason} ({command})"),
         Happened::Cleaned(one) => {

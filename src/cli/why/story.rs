@@ -90,7 +90,7 @@ fn who(end: &End) -> String {
     match end.by {
         Actor::User => match (&end.asked_by, end.reason) {
             (Some(by), _) => asker(by),
-            (None, Reason::FilesChanged | Reason::ConfigChanged) => "somebody changed a file".to_owned(),
+            (None, Reason::FilesChanged | Reason::ConfigChanged) => format!("somebody changed a file{}", because(end.detail.clone())),
             (None, _) => "somebody asked devstack for it".to_owned(),
         },
         Actor::Devstack => {

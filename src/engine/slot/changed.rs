@@ -27,9 +27,11 @@ impl Slot {
         }
         match self.state {
             State::Starting { .. } | State::Running { .. } if self.pending_stop.is_none() => {
-                self.stop_and_start_again(Reason::FilesChanged)
+                self.announce(turn, some_of(&left));
+                self.stop_and_start_again(Reason::FilesChanged);
             }
             State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } => {
+                self.announce(turn, some_of(&left));
                 self.history = History::default();
                 self.begin_start(turn);
             }
@@ -39,4 +41,11 @@ impl Slot {
             State::Starting { .. } | State::Running { .. } | State::Stopped | State::Stuck { .. } | State::Present => {}
         }
     }
+}
+
+/// Enough to recognise what one did.
+const NAMED: usize = 5;
+
+fn some_of(paths: &BTreeSet<PathBuf>) -> Notice {
+    Notice::FilesChanged { paths: paths.iter().take(NAMED).map(|path| path.display().to_string()).collect() }
 }

@@ -40,9 +40,6 @@ impl Slot {
     }
 
     pub(super) fn on_not_spawned(&mut self, run: RunId, cause: Cause, permanent: bool, turn: &mut Turn) {
-        if !permanent {
-            self.announce(turn, Notice::NotSpawned(cause.clone()));
-        }
         self.not_started(run, cause, permanent || self.wanted == Wanted::Down, turn);
         if self.spec.hooks.pre_start.is_some() {
             // It may have left something running.

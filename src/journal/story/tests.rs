@@ -108,7 +108,7 @@ fn a_start_that_came_to_nothing_is_told_once_and_a_series_of_crashes_ends_with_b
             ("web", None, Happened::Failed { message: message.clone(), hint: hint.clone() }),
             ("web", Some(1), ended(Some(1), None, Reason::Crashed, Actor::Worker)),
             ("web", None, Happened::Failed { message: "restarted 5 times".to_owned(), hint: None }),
-            ("web", None, Happened::NotSpawned { message: "EAGAIN".to_owned() }),
+            ("web", None, Happened::Refused { message: "EAGAIN".to_owned(), hint: None }),
             ("web", Some(2), ended(Some(0), None, Reason::Requested, Actor::User)),
             ("web", None, Happened::Stuck { survivors: vec![Survivor { pid: 9, doing: "D".to_owned() }] }),
             ("web", None, Happened::Stopped),
