@@ -30,13 +30,13 @@ impl LastWords {
     /// `log`: the end of what this run wrote, at most [`Self::REACH`] bytes; `is_whole`: it begins with a line's beginning.
     pub fn of(peak_bytes: Option<u64>, log: &[u8], is_whole: bool) -> Self {
         let text = String::from_utf8_lossy(log);
-        let text = if is_whole { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) };
-        let lines: Vec<&str> = text.lines().collect();
-        Self {
-            peak_memory_mb: peak_bytes.map(super::record::megabytes),
-            last_lines: lines[lines.len().saturating_sub(LINES)..].iter().map(|line| cut(line)).collect(),
-            traceback: traceback(&lines),
+        let first = if is_whole { 0 } else { text.find('\n').map_or(text.len(), |at| at + 1) };
+        let lines: Vec<&str> = text[first..].lines().collect();
+        let mut last_lines: Vec<String> = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| cut(line)).collect();
+        if last_lines.is_empty() && !text.is_empty() {
+            last_lines.push(end_of_line(&text));
         }
+        Self { peak_memory_mb: peak_bytes.map(super::record::megabytes), last_lines, traceback: traceback(&lines) }
     }
 }
 
@@ -45,6 +45,13 @@ fn cut(line: &str) -> String {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line.to_owned(),
     }
+}
+
+/// Of one that is longer than what was read.
+fn end_of_line(text: &str) -> String {
+    let line = text.trim_end_matches('\n');
+    let at = line.char_indices().rev().nth(LONGEST - 1).map_or(0, |(at, _)| at);
+    format!("…{}", &line[at..])
 }
 
 /// The last one, with those that it was raised from. Python writes the frames indented further than the line above them and the
@@ -118,6 +125,9 @@ mod tests {
         assert_eq!((said.len(), said[0].as_str(), said[19].as_str()), (20, "line 11", "line 30"));
         assert_eq!(LastWords::of(None, b"ne 1\nline 2\nline", false).last_lines, ["line 2", "line"]);
         assert_eq!(words("").last_lines, Vec::<String>::new());
+        assert_eq!(LastWords::of(None, b"of a very long line", false).last_lines, ["…of a very long line"]);
+        let long = LastWords::of(None, format!("{}end\n", "x".repeat(10_000)).as_bytes(), false).last_lines;
+        assert!(long[0].ends_with("xend") && long[0].chars().count() == LONGEST + 1, "{long:?}");
         assert!(words(&"x".repeat(10_000)).last_lines[0].len() < 600);
     }
 
