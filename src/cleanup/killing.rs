@@ -12,11 +12,19 @@ use std::time::Duration;
 /// How long a tracker has to see the end of its pipe, clean up and leave.
 const TRACKER_GRACE: Duration = Duration::from_secs(1);
 
+/// And how long at most while it is at it: on a busy machine it may hardly get to run.
+const BUSY_TRACKER_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two looks at one that is.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// One process of the set, as the latest scan saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
     pub proc: ProcId,
     pub tracker: bool,
+    /// It runs, or waits for the disk: not for somebody else, as who holds the other end of its pipe. Looked at of trackers.
+    pub busy: bool,
     /// Ended, whether reaped or not: its pidfd is readable. State `Z` alone does not say so.
     pub zombie: bool,
 }
@@ -53,6 +61,7 @@ enum Phase {
     /// Only trackers are left.
     Trackers {
         until: BootTime,
+        at_the_latest: BootTime,
     },
 }
 
@@ -101,7 +110,8 @@ impl Killing {
             return self.give_up(workers, trackers);
         }
         if workers.is_empty() {
-            return self.end_trackers(now, trackers);
+            let busy = alive().any(|member| member.tracker && member.busy);
+            return self.end_trackers(now, trackers, busy);
         }
         match self.phase {
             Phase::Asking { until } => self.ask(now, until, workers),
@@ -142,16 +152,21 @@ impl Killing {
         Next { signals, hold: false, then: Then::Wait { until: self.give_up_at, on: workers } }
     }
 
-    fn end_trackers(&mut self, now: BootTime, trackers: Vec<ProcId>) -> Next {
-        let Phase::Trackers { until } = self.phase else {
-            let until = now.after(TRACKER_GRACE).min(self.give_up_at);
-            self.phase = Phase::Trackers { until };
+    fn end_trackers(&mut self, now: BootTime, trackers: Vec<ProcId>, busy: bool) -> Next {
+        let wait = |signals, until| Next { signals, hold: false, then: Then::Wait { until, on: trackers.clone() } };
+        let Phase::Trackers { until, at_the_latest } = self.phase else {
+            let [until, at_the_latest] = [TRACKER_GRACE, BUSY_TRACKER_GRACE].map(|grace| now.after(grace).min(self.give_up_at));
+            self.phase = Phase::Trackers { until, at_the_latest };
             // A stopped one would never see the end of its pipe.
-            let signals = trackers.iter().map(|&proc| (proc, Signal::CONT)).collect();
-            return Next { signals, hold: false, then: Then::Wait { until, on: trackers } };
+            return wait(trackers.iter().map(|&proc| (proc, Signal::CONT)).collect(), until);
         };
         if now < until {
-            return Next { signals: Vec::new(), hold: false, then: Then::Wait { until, on: trackers } };
+            return wait(Vec::new(), until);
+        }
+        if busy && now < at_the_latest {
+            let until = now.after(LOOK_AGAIN).min(at_the_latest);
+            self.phase = Phase::Trackers { until, at_the_latest };
+            return wait(Vec::new(), until);
         }
         Next { signals: self.kills(&trackers), hold: false, then: Then::Wait { until: self.give_up_at, on: trackers } }
     }

@@ -79,8 +79,10 @@ impl Clearing {
 
     fn members(&self) -> Vec<Member> {
         let alive = |decision: &&Decision| matches!(PidFd::open(decision.process.id), Ok(Some(_)));
-        let member =
-            |decision: &Decision| Member { proc: decision.process.id, tracker: decision.role == Role::ResourceTracker, zombie: false };
+        let member = |decision: &Decision| {
+            let (proc, tracker) = (decision.process.id, decision.role == Role::ResourceTracker);
+            Member { proc, tracker, busy: tracker && procfs::is_busy(proc.pid), zombie: false }
+        };
         self.ending.iter().filter(alive).map(member).collect()
     }
 

@@ -99,7 +99,7 @@ pub struct Belonging {
 impl Belonging {
     pub fn member(&self, reader: &mut Reader) -> Member {
         let tracker = reader.argv(self.stat.pid).is_ok_and(|argv| cleanup::role_of(&argv) == Role::ResourceTracker);
-        Member { proc: self.stat.id(), tracker, zombie: self.stat.is_dead() }
+        Member { proc: self.stat.id(), tracker, busy: self.stat.is_busy(), zombie: self.stat.is_dead() }
     }
 }
 

@@ -12,6 +12,8 @@ struct Sim {
     forks: u32,
     stopped: bool,
     dead: bool,
+    /// A tracker is at it so long.
+    busy_until: BootTime,
 }
 
 /// A set that runs between two scans.
@@ -29,7 +31,10 @@ impl World {
     }
 
     fn scan(&self) -> Vec<Member> {
-        self.set.iter().map(|sim| Member { proc: sim.proc, tracker: sim.tracker, zombie: sim.dead }).collect()
+        self.set
+            .iter()
+            .map(|sim| Member { proc: sim.proc, tracker: sim.tracker, busy: self.now < sim.busy_until, zombie: sim.dead })
+            .collect()
     }
 
     fn workers_alive(&self) -> bool {
@@ -59,7 +64,7 @@ impl World {
         let mut born = Vec::new();
         for sim in self.set.iter_mut().filter(|sim| !sim.dead && !sim.stopped) {
             if sim.tracker && !workers_alive && !sim.ignores_term {
-                sim.dead = true;
+                sim.dead = self.now >= sim.busy_until;
             } else if sim.forks > 0 {
                 sim.forks -= 1;
                 let proc = ProcId { pid: self.next_pid, start_ticks: 0 };
@@ -83,7 +88,7 @@ impl World {
                     self.run_for(Duration::from_micros(200));
                     let ended = |proc: &ProcId| self.set.iter().any(|sim| sim.proc == *proc && sim.dead);
                     if !on.iter().any(ended) {
-                        self.now = until;
+                        self.run_for(until.since(self.now));
                     }
                 }
                 ended => return (step, ended),
@@ -95,7 +100,16 @@ impl World {
 
 fn worker(pid: i32) -> Sim {
     let proc = ProcId { pid, start_ticks: 0 };
-    Sim { proc, tracker: false, ignores_term: false, unkillable: false, forks: 0, stopped: false, dead: false }
+    Sim {
+        proc,
+        tracker: false,
+        ignores_term: false,
+        unkillable: false,
+        forks: 0,
+        stopped: false,
+        dead: false,
+        busy_until: BootTime::default(),
+    }
 }
 
 fn tracker(pid: i32) -> Sim {
@@ -141,6 +155,17 @@ fn a_tracker_that_does_not_leave_is_killed_a_second_after_its_workers() {
     assert_eq!(world.run(&mut killing).1, Then::Empty);
     assert_eq!(killing.sent_to(world.set[1].proc), Some(Signal::KILL));
     assert!(world.now >= in_seconds(1));
+}
+
+#[test]
+fn a_tracker_that_is_at_it_on_a_busy_machine_is_given_longer_and_not_for_ever() {
+    for (seconds, is_killed) in [(3, false), (30, true)] {
+        let mut world = World::of(vec![worker(1), Sim { busy_until: in_seconds(seconds), ..tracker(2) }]);
+        let mut killing = Killing::new(None, in_seconds(60));
+        assert_eq!(world.run(&mut killing).1, Then::Empty);
+        assert_eq!(killing.sent_to(world.set[1].proc).is_some(), is_killed, "{seconds} s");
+        assert!(world.now <= in_seconds(6), "{:?}", world.now);
+    }
 }
 
 #[test]
@@ -193,7 +218,7 @@ proptest! {
 #[test]
 fn nobody_is_called_gone_by_a_scan_that_met_somebody_freshly_dead() {
     let proc = |pid| ProcId { pid, start_ticks: 1 };
-    let dead = |pid| Member { proc: proc(pid), tracker: false, zombie: true };
+    let dead = |pid| Member { proc: proc(pid), tracker: false, busy: false, zombie: true };
     let alive = |pid| Member { zombie: false, ..dead(pid) };
     let mut killing = Killing::new(None, BootTime::default().after(Duration::from_secs(10)));
     let mut step = |members: &[Member]| killing.next(BootTime::default(), members).then;
@@ -209,7 +234,7 @@ fn nobody_is_called_gone_by_a_scan_that_met_somebody_freshly_dead() {
 fn who_forks_and_dies_faster_than_it_is_seen_is_named_in_the_end() {
     let late = BootTime::default().after(Duration::from_secs(10));
     let mut killing = Killing::new(None, late);
-    let flee = |pid| Member { proc: ProcId { pid, start_ticks: 1 }, tracker: false, zombie: true };
+    let flee = |pid| Member { proc: ProcId { pid, start_ticks: 1 }, tracker: false, busy: false, zombie: true };
     assert_eq!(killing.next(BootTime::default(), &[flee(1)]).then, Then::Rescan);
     assert_eq!(killing.next(late, &[flee(2)]).then, Then::Stuck(vec![flee(2).proc]));
 }

@@ -6,7 +6,7 @@ use crate::cleanup::killing::{Killing, Member, Then};
 use crate::cleanup::{Action, Choice, Decision, Interest, Kind, LedgerFacts, Role, plan};
 use crate::model::{BootTime, ProcId, Project};
 use crate::sys::pidfd::{PidFd, allow_many, wait_any};
-use crate::sys::{clock, scan};
+use crate::sys::{clock, procfs, scan};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl Victims {
     fn members(&self) -> io::Result<Vec<Member>> {
         let member = |one: &Decision| {
             let (proc, tracker) = (one.process.id, one.role == Role::ResourceTracker);
-            Ok(Member { proc, tracker, zombie: !self.is_alive(proc)? })
+            Ok(Member { proc, tracker, busy: tracker && procfs::is_busy(proc.pid), zombie: !self.is_alive(proc)? })
         };
         self.decisions.iter().map(member).collect()
     }

@@ -178,6 +178,11 @@ pub fn stat(pid: Pid) -> io::Result<Stat> {
     Reader::default().stat(pid)
 }
 
+/// As [`Stat::is_busy`]; who is gone is not.
+pub fn is_busy(pid: Pid) -> bool {
+    stat(pid).is_ok_and(|stat| stat.is_busy())
+}
+
 /// # Errors
 /// When the process is gone.
 pub fn start_ticks(pid: Pid) -> io::Result<u64> {

@@ -61,6 +61,11 @@ impl Stat {
         self.is_zombie() && self.threads <= 1
     }
 
+    /// It runs or could, or waits for a disk: nothing that another process does is waited for.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.state, b'R' | b'D')
+    }
+
     pub fn rss_bytes(&self) -> u64 {
         self.rss_pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
     }
