@@ -2,6 +2,7 @@ use crate::engine::StateWord;
 use crate::model::{Actor, LastExit, Pid, Reason, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What `status --json` prints and the supervisor answers: one shape, stable, only ever added to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct ServiceView {
     pub remaining_seconds: Option<f64>,
     /// Automatic restarts since somebody last started it.
     pub restarts: u32,
+    /// All automatic restarts that are remembered, by the reason of the end before them.
+    #[serde(default)]
+    pub restarts_by_reason: BTreeMap<Reason, u64>,
     pub last_exit: Option<LastExitView>,
     /// Of one core, of the whole tree.
     pub cpu_percent: Option<f64>,

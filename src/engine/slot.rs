@@ -11,6 +11,7 @@ use super::{Act, Action, Heard, History, Notice, Now, Probed, StartMode, State, 
 use crate::model::{BootTime, LastExit, ProcId, Reason, RunId, Service};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Slot {
     pub process: Option<Process>,
     pub history: History,
     pub last_exit: Option<LastExit>,
+    /// Automatic restarts by the reason of the end before them, as long as the ledger is kept: these only ever grow.
+    #[serde(default)]
+    pub restarted: BTreeMap<Reason, u64>,
     pub(super) pending_stop: Option<PendingStop>,
     /// Start again as soon as the present run is gone, whatever the restart policy says.
     again: bool,
@@ -114,6 +118,7 @@ impl Slot {
             process: None,
             history: History::default(),
             last_exit: None,
+            restarted: BTreeMap::new(),
             pending_stop: None,
             again: false,
             replace: false,

@@ -1,4 +1,5 @@
-use super::{Answer, Question};
+use super::format::Format;
+use super::{Answer, Question, prometheus};
 use crate::model::Pid;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     pub at: Timestamp,
+    pub project: String,
     pub name: String,
     pub pid: Option<Pid>,
     /// `running`, `starting`, …
@@ -22,11 +24,16 @@ pub struct Facts {
     pub memory_mb: Option<f64>,
     /// Of the machine's memory.
     pub memory_percent: Option<f64>,
+    pub processes: Option<u32>,
     pub threads: Option<u32>,
     pub heartbeat_age_seconds: Option<f64>,
     pub max_runtime_hours: Option<f64>,
     pub memory_limit_mb: Option<f64>,
     pub cpu_limit_percent: Option<f64>,
+    /// Automatic restarts, by the reason of the end before them.
+    pub restarts: Vec<(String, u64)>,
+    /// As a shell tells it: 128 and the number of the signal, for who ended by one.
+    pub last_exit_code: Option<i32>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +101,11 @@ pub fn answer(question: &Question, facts: &Facts) -> Answer {
             let reason = if facts.ready { "ready" } else { reason };
             Answer::json(ok_or_unavailable(facts.ready), &Ready { ready: facts.ready, reason, timestamp })
         }
-        "/metrics" => Answer::json(200, &metrics(facts)),
+        "/metrics" => match Format::wanted(question) {
+            Some(Format::Json) => Answer::json(200, &metrics(facts)),
+            Some(format) => prometheus::answer(format, std::slice::from_ref(facts)),
+            None => Answer::json(400, &serde_json::json!({ "error": "no such format", "formats": Format::ALL.map(Format::word) })),
+        },
         _ => Answer::not_found(),
     }
 }
@@ -104,7 +115,7 @@ fn ok_or_unavailable(is_so: bool) -> u16 {
 }
 
 /// Whoever is still starting must not be ended for it by a liveness probe; whether it is ready is another question.
-fn is_well(facts: &Facts) -> bool {
+pub(super) fn is_well(facts: &Facts) -> bool {
     matches!(facts.health.as_str(), "healthy" | "slow" | "asleep" | "starting")
 }
 
@@ -137,13 +148,14 @@ fn hours(seconds: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn facts() -> Facts {
+    pub(in crate::http) fn facts() -> Facts {
         Facts {
             at: "2025-11-19T10:30:00Z".parse().expect("a time"),
+            project: "analyticbot".to_owned(),
             name: "mtproto_worker_all".to_owned(),
             pid: Some(12345),
             state: "running".to_owned(),
@@ -155,11 +167,14 @@ mod tests {
             cpu_percent: Some(45.2),
             memory_mb: Some(856.3),
             memory_percent: Some(8.1),
+            processes: Some(5),
             threads: Some(12),
             heartbeat_age_seconds: Some(5.2),
             max_runtime_hours: Some(24.0),
             memory_limit_mb: Some(2048.0),
             cpu_limit_percent: Some(80.0),
+            restarts: vec![("crashed".to_owned(), 2), ("memory_limit_exceeded".to_owned(), 1)],
+            last_exit_code: Some(137),
         }
     }
 

@@ -3,8 +3,10 @@
 //! Knows nothing of where the facts come from. Guards that a client that is slow, hostile or sent by a web page costs a bounded
 //! share of descriptors and time, and nobody else's answer.
 
+mod format;
 mod health;
 mod host;
+mod prometheus;
 mod server;
 
 pub use health::{Facts, answer};

@@ -93,17 +93,18 @@ impl Desk {
         let request = Request::Status { services: vec![self.service.clone()], tree: false };
         self.inbox.send(Message::Request(request, reply)).await.ok()?;
         let Some(Reply::Snapshot(snapshot)) = replies.recv().await else { return None };
-        let facts = facts(snapshot.services.first()?);
+        let facts = facts(&snapshot.project.name, snapshot.services.first()?);
         *self.last.borrow_mut() = Some((clock::now(), facts.clone()));
         Some(facts)
     }
 }
 
-fn facts(view: &ServiceView) -> Facts {
+fn facts(project: &str, view: &ServiceView) -> Facts {
     let total = procfs::machine_memory().ok().filter(|bytes| *bytes > 0).map(|bytes| bytes as f64 / 1_048_576.0);
     let percent = |used: f64| total.map(|total| (used / total * 1000.0).round() / 10.0);
     Facts {
         at: clock::both().wall,
+        project: project.to_owned(),
         name: view.name.to_string(),
         pid: view.pid,
         state: view.state.word().to_owned(),
@@ -115,10 +116,16 @@ fn facts(view: &ServiceView) -> Facts {
         cpu_percent: view.cpu_percent,
         memory_mb: view.memory_mb,
         memory_percent: view.memory_mb.and_then(percent),
+        processes: view.pid.map(|_| view.processes),
         threads: Some(view.threads).filter(|threads| *threads > 0),
         heartbeat_age_seconds: view.health.heartbeat_age_seconds,
         max_runtime_hours: view.limits.max_runtime_hours,
         memory_limit_mb: view.limits.memory_limit_mb,
         cpu_limit_percent: view.limits.cpu_limit_percent,
+        restarts: view.restarts_by_reason.iter().map(|(reason, count)| (reason.word().to_owned(), *count)).collect(),
+        last_exit_code: view.last_exit.as_ref().and_then(|last| {
+            let by_signal = last.signal.map(|signal| 128 + signal.number());
+            last.code.map(i32::from).or(by_signal)
+        }),
     }
 }

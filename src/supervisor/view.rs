@@ -32,6 +32,7 @@ pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot
         uptime_seconds: uptime.map(tenth),
         remaining_seconds: recycle_at.map(|at| tenth(at.since(now.boot).as_secs_f64())),
         restarts: slot.history.restarts,
+        restarts_by_reason: slot.restarted.clone(),
         last_exit: slot.last_exit.as_ref().map(LastExitView::from),
         cpu_percent: usage.map(|usage| tenth(usage.cpu_percent)),
         memory_mb: usage.map(|usage| tenth(usage.memory_bytes as f64 / MIB)),

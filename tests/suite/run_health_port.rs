@@ -110,6 +110,52 @@ fn the_port_of_somebody_else_is_named_and_nothing_is_started() {
     );
 }
 
+/// What `/metrics` answers to this `Accept`, and the type that it says it has.
+fn metrics(port: u16, query: &str, accept: &str) -> (String, String) {
+    let answer = raw(port, &format!("GET /metrics{query} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: {accept}\r\n\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    (kind.to_owned(), body.to_owned())
+}
+
+#[test]
+fn prometheus_is_told_the_same_in_its_own_words_with_every_restart_by_its_reason() {
+    let port = free_port();
+    let stack = TestStack::new(&format!(
+        "[services.web]\ncommand = 'python3 worker.py web'\nhealth_port = {port}\nmemory_limit = '500MB'\nrestart = 'always'\nrestart_delay = '0s'"
+    ));
+    stack.run("start").ends_with(0);
+    let scrape = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let (kind, body) = metrics(port, "", scrape);
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0") && body.ends_with("# EOF\n"), "{kind}: {body}");
+    let (kind, body) = metrics(port, "?format=prometheus", "*/*");
+    let labels = "{project=\"shop\",service=\"web\"}";
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    for line in [format!("devstack_service_up{labels} 1"), format!("devstack_service_limit_memory_bytes{labels} {}", 500 << 20)] {
+        assert!(body.lines().any(|seen| seen == line), "{line}: {body}");
+    }
+    assert!(!body.contains("restarts_total") && !body.contains("last_exit_code"), "{body}");
+    let (kind, body) = metrics(port, "", "*/*");
+    assert!(kind == "application/json" && body.starts_with('{'), "{kind}: {body}");
+    assert_eq!(get(port, "/metrics?format=xml").0, 400);
+
+    for count in 1..=2 {
+        kill(stack.pid("web"));
+        let line = format!("devstack_service_restarts_total{{project=\"shop\",reason=\"crashed\",service=\"web\"}} {count}");
+        wait_until("the restart is counted", || metrics(port, "", "text/plain").1.lines().any(|seen| seen == line));
+        stack.wait_for_state("web", "running");
+    }
+    stack.run("restart").ends_with(0);
+    kill(stack.supervisor());
+    wait_until("the next supervisor answers", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let body = metrics(port, "", "text/plain").1;
+    assert!(
+        body.contains("reason=\"crashed\",service=\"web\"} 2\n"),
+        "a counter survives a restart by hand and another supervisor: {body}"
+    );
+    assert_eq!(stack.service("web")["restarts_by_reason"], serde_json::json!({ "crashed": 2 }));
+}
+
 #[test]
 fn a_service_under_the_supervisor_is_answered_for_through_crash_restart_and_stop() {
     let port = free_port();

@@ -40,7 +40,7 @@ fn has_shape(value: &Value, shape: &[(&str, &str)]) {
     }
 }
 
-const SERVICE: [(&str, &str); 21] = [
+const SERVICE: [(&str, &str); 22] = [
     ("name", "text"),
     ("state", "text"),
     ("ready", "flag"),
@@ -51,6 +51,7 @@ const SERVICE: [(&str, &str); 21] = [
     ("uptime_seconds", "number?"),
     ("remaining_seconds", "number?"),
     ("restarts", "whole"),
+    ("restarts_by_reason", "object"),
     ("last_exit", "object"),
     ("cpu_percent", "number?"),
     ("memory_mb", "number?"),

@@ -1,6 +1,7 @@
 use crate::control::{HealthView, Limits, ProjectView, ServiceView, Snapshot, StateWord, SupervisorView};
 use crate::model::ServiceName;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 pub fn now() -> Timestamp {
     "2025-11-19T10:30:00Z".parse().expect("a timestamp")
@@ -26,6 +27,7 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
         uptime_seconds: up.then_some(3600.0 * 3.2),
         remaining_seconds: up.then_some(82_799.5),
         restarts: 0,
+        restarts_by_reason: BTreeMap::new(),
         last_exit: None,
         cpu_percent: up.then_some(45.21),
         memory_mb: up.then_some(856.3),

@@ -123,7 +123,11 @@ impl Slot {
             None => None,
         };
         let Some(LastExit { run, exit, reason, .. }) = last else { return self.begin_start(turn) };
-        match self.history.after_end(&self.spec, run, reason, &exit, turn.now.boot) {
+        let next = self.history.after_end(&self.spec, run, reason, &exit, turn.now.boot);
+        if matches!(next, Next::StartAt(_)) {
+            *self.restarted.entry(reason).or_default() += 1;
+        }
+        match next {
             Next::StartAt(at) if at <= turn.now.boot => self.start_by_itself(turn),
             Next::StartAt(start_at) => {
                 self.state = State::Backoff { start_at };
