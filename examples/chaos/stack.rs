@@ -173,6 +173,8 @@ impl Stack {
         for it in process::all() {
             if it.is_zombie() {
                 look.zombies.push(it);
+            } else if it.argv.is_empty() {
+                // On its way out: its memory is gone already, and on a busy machine it may take a while to become a zombie.
             } else if it.has_argument("supervise") && it.argv.get(3).map(Vec::as_slice) == Some(self.root.as_os_str().as_encoded_bytes()) {
                 look.devstack.push(it);
             } else if it.id.pid != own && !self.decoys.contains_key(&it.id) {
