@@ -73,6 +73,7 @@ fn a_stop_names_who_asked_and_a_kill_from_outside_says_that_it_was_none_of_ours(
     assert!(stopped["asked_by"]["command"].as_str().is_some_and(|command| command.ends_with("devstack stop web")), "{stopped:#}");
     assert_eq!((&killed["by"], &killed["signal"], &killed["pid"]), (&"unknown".into(), &"SIGKILL".into(), &first.pid.into()), "{killed:#}");
     assert_eq!((&killed["then"]["what"], &stopped["then"]["what"]), (&"started".into(), &"stopped".into()));
+    assert!(stack.run("why web").stdout.contains("not devstack: somebody, or the kernel for want of memory"));
     let told = stack.run("why web -n 1").ends_with(0);
     assert!(told.stdout.contains("devstack stop web (pid ") && !told.stdout.contains("crashed"), "{}", told.stdout);
 }

@@ -98,10 +98,12 @@ fn who(end: &End) -> String {
             format!("devstack{}", because(limit.or_else(|| end.detail.clone())))
         }
         Actor::Worker => "the worker itself".to_owned(),
-        Actor::Unknown if end.signal.is_some() => {
-            "neither devstack nor the worker's own exit: somebody sent a signal, or it crashed".to_owned()
-        }
-        Actor::Unknown => "unknown: nobody was there to see it".to_owned(),
+        Actor::Unknown => match end.signal.map(|signal| signal.to_string()).as_deref() {
+            None => "unknown: nobody was there to see it".to_owned(),
+            Some("SIGKILL") => "not devstack: somebody, or the kernel for want of memory".to_owned(),
+            Some("SIGSEGV" | "SIGABRT" | "SIGBUS" | "SIGFPE" | "SIGILL") => "not devstack: a fault in native code, or an abort".to_owned(),
+            Some(_) => "not devstack: somebody sent it".to_owned(),
+        },
     }
 }
 
