@@ -242,4 +242,23 @@ mod tests {
         assert_eq!(outside("/a/devstack-shop-1f/web.1-2/x"), "/a");
         assert_eq!((outside("/"), outside("/user.slice/a.scope")), ("/".to_owned(), "/user.slice/a.scope".to_owned()));
     }
+
+    /// The names and forms of cgroups(7), in a folder that stands for the kernel's.
+    #[test]
+    fn a_memory_limit_is_for_the_whole_group_and_only_an_end_because_of_it_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in ["memory.max", "memory.oom.group"] {
+            fs::write(folder.path().join(file), "").expect("a file");
+        }
+        let group = Group::open(folder.path().to_owned()).expect("a group");
+        assert!(!group.ran_out_of_memory(), "without the controller");
+        group.limit_memory(157_286_400);
+        let content = |file: &str| fs::read_to_string(folder.path().join(file)).expect("readable");
+        assert_eq!((content("memory.max").as_str(), content("memory.oom.group").as_str()), ("157286400", "1"));
+        for (count, ran_out) in [(0, false), (1, true)] {
+            let events = format!("low 0\nhigh 0\nmax 31\noom 1\noom_kill {count}\noom_group_kill {count}\n");
+            fs::write(folder.path().join("memory.events"), events).expect("a file");
+            assert_eq!(group.ran_out_of_memory(), ran_out);
+        }
+    }
 }
