@@ -33,7 +33,8 @@ if os.path.exists('leaked'): time.sleep(3600)
 open('leaked', 'w').close()
 while True:
     fill(5); time.sleep(0.01)
-    with open('grown', 'w') as file: file.write(str(len(kept) * 5))"
+    with open('grown.new', 'w') as file: file.write(str(len(kept) * 5))
+    os.replace('grown.new', 'grown')"
     );
     let stack = worker(&program, "memory_limit = '200MB'\nrestart = 'on-failure'\nrestart_delay = '10ms'");
     stack.run("start --no-wait").ends_with(0);
