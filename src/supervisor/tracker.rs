@@ -193,3 +193,29 @@ fn ending_of_stop(notice: &Notice) -> Option<Ending> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Measured, RunId};
+    use crate::supervisor::rig::{name, seconds};
+    use crate::supervisor::scenarios::app;
+
+    #[test]
+    fn what_is_only_worth_knowing_of_a_run_keeps_nobody_waiting_for_its_start() {
+        let mut rig = app(|_| {}, []);
+        rig.start(&["app"]);
+        rig.pass(seconds(2));
+        let (reply, mut replies) = mpsc::channel(8);
+        let mut tracker = Tracker::default();
+        tracker.add(Pending::new(Goal::Up, [name("app")], [], reply));
+        let near = Notice::NearLimit { run: RunId { epoch: 1, seq: 1 }, measured: Measured::Cpu { used: 79.0, limit: 80.0 } };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            tracker.tell(&[(name("app"), near)], rig.driver.stack());
+        });
+        let told = replies.try_recv().expect("it is answered");
+        let Reply::Update(Update { step: Step::Ended(outcome), .. }) = told else { panic!("{told:?}") };
+        assert!(matches!(outcome.result, Ending::AlreadyRunning { .. }), "{outcome:?}");
+    }
+}
