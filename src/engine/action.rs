@@ -23,7 +23,7 @@ pub enum Act {
     /// Another process of the run is its main one from now on.
     Follow {
         run: RunId,
-        main: ProcId,
+        process: Process,
     },
     /// Run a command of the configuration around the process.
     Hook {

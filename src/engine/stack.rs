@@ -85,12 +85,12 @@ impl Stack {
         self.next_run.seq = seen.filter(|run| run.epoch == given.epoch).map(|run| run.seq + 1).fold(given.seq, u64::max);
         for (name, spec) in services.iter().filter(|(_, spec)| !spec.external) {
             let of_it = || running.iter().filter(|one| one.service == *name);
-            let process = self.slots.get(name).and_then(|slot| slot.process.clone());
-            let is_known = |main| process.as_ref().is_some_and(|process| process.main == main || process.pin == Some(main));
+            let process = self.slots.get(name).and_then(|slot| slot.process.as_ref());
+            let known = process.map(|process| [Some(process.main), process.pin]);
             // What the ledger says is under way is later than a run of a smaller number.
             let under_way = self.slots.get(name).and_then(|slot| slot.state.run());
             let newest = of_it().max_by_key(|one| (one.started_at, one.run)).filter(|one| under_way.is_none_or(|run| run <= one.run));
-            if let Some(one) = newest.filter(|_| !of_it().any(|one| is_known(one.main))) {
+            if let Some(one) = newest.filter(|_| !of_it().any(|one| known.is_some_and(|known| known.contains(&Some(one.main))))) {
                 self.changed = true;
                 self.slots.entry(name.clone()).or_insert_with(|| Slot::new(spec.clone())).take_in(one, now);
             }

@@ -86,17 +86,6 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// `asked`: why devstack ended it, if it did.
-    pub fn of(asked: Option<Reason>, exit: &Exit) -> Self {
-        match (asked, exit) {
-            (Some(Reason::Requested | Reason::ConfigChanged | Reason::FilesChanged), _) => Self::User,
-            (Some(_), _) => Self::Devstack,
-            (None, Exit::Code(_)) => Self::Worker,
-            (None, Exit::NotSpawned(_)) => Self::Devstack,
-            (None, Exit::Signal(_) | Exit::Unobserved) => Self::Unknown,
-        }
-    }
-
     pub fn word(self) -> &'static str {
         match self {
             Self::Devstack => "devstack",
@@ -120,7 +109,13 @@ pub struct LastExit {
 impl LastExit {
     pub fn new(run: RunId, exit: Exit, asked: Option<Reason>, at: Timestamp) -> Self {
         let reason = asked.unwrap_or_else(|| Reason::of_own_end(&exit));
-        let by = Actor::of(asked, &exit);
+        let by = match (asked, &exit) {
+            (Some(Reason::Requested | Reason::ConfigChanged | Reason::FilesChanged), _) => Actor::User,
+            (Some(_), _) => Actor::Devstack,
+            (None, Exit::Code(_)) => Actor::Worker,
+            (None, Exit::NotSpawned(_)) => Actor::Devstack,
+            (None, Exit::Signal(_) | Exit::Unobserved) => Actor::Unknown,
+        };
         Self { run, exit, reason, by, at }
     }
 }

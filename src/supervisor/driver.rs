@@ -114,7 +114,7 @@ impl<O: Os> Driver<O> {
             (Act::Hook { run, hook }, Some(spec)) => self.os.hook(run, &spec, hook),
             (Act::Release { run }, Some(spec)) => self.os.release(run, &spec),
             (Act::Adopt { run, process, ready }, Some(spec)) => self.os.adopt(run, &spec, &process, ready),
-            (Act::Follow { run, main }, _) => self.os.follow(run, main),
+            (Act::Follow { run, process }, _) => self.os.follow(run, &process),
             (Act::Signal { run, signal }, Some(spec)) => self.os.signal(run, &spec, signal),
             (Act::AskStack { run }, Some(spec)) => self.os.ask_stack(run, &spec),
             (Act::Sweep { run, give_up_at }, Some(spec)) => self.os.sweep(run, &spec, give_up_at),

@@ -30,7 +30,7 @@ use crate::model::{BootTime, Exit, KillMode, Pid, ProcId, Project, RunId, Servic
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::{self, Folders};
-use crate::sys::keeper::{self, KeeperLink};
+use crate::sys::keeper::KeeperLink;
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::{Os, clock, procfs, scan, spawn};
@@ -138,9 +138,10 @@ impl LinuxOs {
     }
 
     /// Has the end of the main process reported.
-    fn watch_end(&mut self, id: RunId, main: ProcId, pidfd: Rc<Readiness>) {
+    fn watch_end(&mut self, id: RunId, pidfd: Rc<Readiness>) {
         let inbox = self.inbox.clone();
         let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(main) = run.main() else { return };
         run.pidfd = Some(pidfd.clone());
         let service = run.service.name.clone();
         let task = tokio::task::spawn_local(async move {
@@ -181,7 +182,7 @@ impl LinuxOs {
         run.held = Some(held);
         let log_offset = run.log_offset;
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;
-        self.watch_end(id, main, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
+        self.watch_end(id, Rc::new(Readiness::of(&pidfd).map_err(passing)?));
         Ok(Spawned { main, inode: pidfd.inode(), log_offset })
     }
 }
@@ -287,7 +288,7 @@ impl Os for LinuxOs {
         if let Ok(Some(process)) = PidFd::open(main)
             && let Ok(pidfd) = Readiness::of(&process)
         {
-            self.watch_end(id, main, Rc::new(pidfd));
+            self.watch_end(id, Rc::new(pidfd));
             self.watch_limits(id);
             if !is_ready
                 && let Some(run) = self.runs.get_mut(&id)
@@ -301,8 +302,8 @@ impl Os for LinuxOs {
         }
     }
 
-    fn follow(&mut self, id: RunId, main: ProcId) {
-        self.take_main(id, main);
+    fn follow(&mut self, id: RunId, process: &Process) {
+        self.take_main(id, process);
     }
 
     fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
@@ -360,13 +361,7 @@ impl Os for LinuxOs {
         let held = run.traits.held();
         // Dropping the gate first: a child that was never released ends by it.
         drop(run);
-        for held in held {
-            if keeper::reap_child(held.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(held.pid);
-            }
-        }
+        held.iter().for_each(|held| self.collect(held.pid));
         failpoint::reach(Failpoint::Reaped);
     }
 

@@ -1,5 +1,5 @@
 use crate::engine::{Event, Hook, Notice, Now, Process, Report, Stack, Survey};
-use crate::model::{BootTime, ProcId, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, RunId, Service, ServiceName, Signal};
 use std::sync::Arc;
 
 /// Everything that the supervisor asks of the operating system. The real one is `LinuxOs`, its twin in tests `SimOs`.
@@ -33,7 +33,7 @@ pub trait Os {
     fn adopt(&mut self, run: RunId, service: &Arc<Service>, recorded: &Process, ready: bool);
 
     /// Another process of the run is its main one from now on: its end is the run's.
-    fn follow(&mut self, run: RunId, main: ProcId);
+    fn follow(&mut self, run: RunId, process: &Process);
 
     /// Signals the main process, or where `kill_mode` says so every process of the set. A stopped process is continued.
     fn signal(&mut self, run: RunId, service: &Arc<Service>, signal: Signal);

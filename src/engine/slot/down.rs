@@ -4,7 +4,7 @@ use super::super::restart::Next;
 use super::super::{Act, Cause, CauseKind, Notice, State, Wanted};
 use super::hooks::Verdict;
 use super::{KILL_PATIENCE, PendingStop, Slot, Turn};
-use crate::model::{Actor, Exit, KillMode, LastExit, Reason, RunId, Signal};
+use crate::model::{Exit, KillMode, LastExit, Reason, RunId, Signal};
 use std::time::Duration;
 
 impl Slot {
@@ -60,13 +60,12 @@ impl Slot {
             _ => return,
         };
         self.pending_stop = None;
-        let was_ready = self.process.as_ref().is_some_and(|process| process.ready_at.is_some());
-        let log_offset = self.process.as_ref().map_or(0, |process| process.log_offset);
-        let (main, seconds) = self.process.as_ref().map_or((None, 0.0), |process| {
-            let lasted = turn.now.boot.since(process.spawned_at).as_secs_f64();
-            (Some(process.main), lasted)
-        });
-        let (reason, by) = (why.unwrap_or_else(|| Reason::of_own_end(&exit)), Actor::of(why, &exit));
+        let process = self.process.as_ref();
+        let main = process.map(|process| process.main);
+        let was_ready = process.is_some_and(|process| process.ready_at.is_some());
+        let log_offset = process.map_or(0, |process| process.log_offset);
+        let seconds = process.map_or(0.0, |process| turn.now.boot.since(process.spawned_at).as_secs_f64());
+        let LastExit { reason, by, exit, .. } = LastExit::new(run, exit, why, turn.now.wall);
         self.announce(turn, Notice::Ended { run, main, exit: exit.clone(), reason, by, seconds, was_ready, log_offset });
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         self.state = State::Draining { run, exit, why, was_ready, give_up_at };

@@ -32,8 +32,9 @@ impl Slot {
         let started = process.pin.unwrap_or(process.main);
         process.pin = (started != main).then_some(started);
         (process.main, process.inode) = (main, inode);
+        let process = process.clone();
         self.announce(turn, Notice::MainIs { run, main });
-        self.act(turn, Act::Follow { run, main });
+        self.act(turn, Act::Follow { run, process });
     }
 
     /// Nobody of another run, and nobody at all. Told once, whatever is said.

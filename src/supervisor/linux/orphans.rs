@@ -1,6 +1,7 @@
 //! Who below us has lost its parent, looked at once for everything that happens at the same moment.
 
 use super::LinuxOs;
+use crate::model::Pid;
 use crate::supervisor::set::Household;
 use crate::sys::keeper;
 use std::rc::Rc;
@@ -15,11 +16,16 @@ impl LinuxOs {
         }
         self.household = None;
         for orphan in self.household().orphans.iter().filter(|stat| stat.is_dead()) {
-            if keeper::reap_child(orphan.pid).is_none()
-                && let Some((_, link)) = &self.keeper
-            {
-                link.reap(orphan.pid);
-            }
+            self.collect(orphan.pid);
+        }
+    }
+
+    /// A dead child of ours, or else of the keeper.
+    pub(super) fn collect(&self, pid: Pid) {
+        if keeper::reap_child(pid).is_none()
+            && let Some((_, link)) = &self.keeper
+        {
+            link.reap(pid);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whose process is it that speaks, and which of them is the main one?
 
 use super::LinuxOs;
-use crate::engine::{Event, Report};
+use crate::engine::{Event, Process, Report};
 use crate::model::{Exit, Pid, ProcId, RunId, ServiceName};
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs::{self, Reader};
@@ -49,14 +49,12 @@ impl LinuxOs {
         self.runs.get(&id).is_some_and(|run| run.main() == Some(main))
     }
 
-    pub(super) fn take_main(&mut self, id: RunId, main: ProcId) {
+    pub(super) fn take_main(&mut self, id: RunId, process: &Process) {
         self.household = None;
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let started = run.traits.pin.or(run.traits.main);
-        run.traits.pin = started.filter(|started| *started != main);
-        run.traits.main = Some(main);
-        match PidFd::open(main).ok().flatten().and_then(|process| Readiness::of(&process).ok()) {
-            Some(pidfd) => self.watch_end(id, main, Rc::new(pidfd)),
+        (run.traits.main, run.traits.pin) = (Some(process.main), process.pin);
+        match PidFd::open(process.main).ok().flatten().and_then(|process| Readiness::of(&process).ok()) {
+            Some(pidfd) => self.watch_end(id, Rc::new(pidfd)),
             None => self.due.push(Event::Report(run.service.name.clone(), id, Report::Ended(Exit::Unobserved))),
         }
     }

@@ -10,7 +10,7 @@ pub use world::{Process, Role, World};
 
 use super::Os;
 use crate::engine::{Cause, CauseKind, Event, Hook, Notice, Now, Report, Spawned, Stack, State, Survey};
-use crate::model::{BootTime, Exit, KillMode, ProcId, Reason, RunId, Service, ServiceName, Signal};
+use crate::model::{BootTime, Exit, KillMode, Reason, RunId, Service, ServiceName, Signal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -304,7 +304,7 @@ impl Os for SimOs {
     }
 
     /// Nobody here names another main process.
-    fn follow(&mut self, _: RunId, _: ProcId) {}
+    fn follow(&mut self, _: RunId, _: &crate::engine::Process) {}
 
     fn signal(&mut self, id: RunId, service: &Arc<Service>, signal: Signal) {
         if self.dies() {
