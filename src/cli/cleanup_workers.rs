@@ -10,7 +10,8 @@ pub use act::{Done, end, look};
 pub use report::Report;
 
 use super::client::Client;
-use super::{Error, context::Context, exit_code, offline, style};
+use super::context::{Context, mean_all};
+use super::{Error, exit_code, offline, style};
 use crate::cleanup::{self, Action, Choice, Decision, Evidence, Kind};
 use crate::journal::{Happened, Record, Removed};
 use crate::model::{ServiceName, quantity};
@@ -141,8 +142,7 @@ fn removed(at: Timestamp, Done { decision, action }: &Done) -> Record {
 }
 
 fn choice(args: &Args, context: &Context) -> Result<Choice, Error> {
-    let whole = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
-    let services = if whole { None } else { Some(context.services(&args.targets)?.into_iter().collect()) };
+    let services = if mean_all(&args.targets) { None } else { Some(context.services(&args.targets)?.into_iter().collect()) };
     let Args { older_than, include_manual, include_unproven, managed, .. } = *args;
     Ok(Choice { services, older_than, include_manual, include_unproven, managed })
 }

@@ -83,6 +83,11 @@ impl Context {
     }
 }
 
+/// Whether these targets stand for everything, also for what the configuration does not name.
+pub fn mean_all(targets: &[String]) -> bool {
+    targets.is_empty() || targets.iter().any(|target| target == "all")
+}
+
 /// With what there is instead.
 pub fn no_such_target(target: &str, project: &Project, location: &Location) -> Error {
     let services: Vec<&str> = project.services.keys().map(ServiceName::as_str).collect();

@@ -2,9 +2,10 @@
 
 pub(super) mod words;
 
+use super::context::{Context, mean_all};
 use super::logs::{Follower, News, Vigil, Woken};
 use super::output::Output;
-use super::{Error, context::Context, style};
+use super::{Error, style};
 use crate::journal::{Record, Records};
 use crate::model::ServiceName;
 use crate::sys::journal_file::{self, Content};
@@ -31,8 +32,7 @@ pub struct Args {
 /// # Errors
 /// [`Error::interrupted`] after Ctrl-C; when a target is unknown, the journal cannot be read, or standard output takes no more.
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
-    let whole = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
-    let services = if whole { None } else { Some(context.services(&args.targets)?) };
+    let services = if mean_all(&args.targets) { None } else { Some(context.services(&args.targets)?) };
     let Content { lines, newest } = read(context)?;
     let mut shown = Shown::new(services, args.json)?;
     let Records { records, passed_over } = Records::read(&lines);
@@ -144,7 +144,7 @@ impl Shown {
 
 /// What happened, on one line that no terminal obeys.
 pub(crate) fn line(record: &Record) -> String {
-    style::visible(&words::of(&record.happened)).replace('\n', " ")
+    style::one_line(&words::of(&record.happened))
 }
 
 fn json(record: &Record) -> Result<String, Error> {

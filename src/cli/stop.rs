@@ -1,6 +1,7 @@
 use super::client::{Client, Next, persist};
+use super::context::{Context, mean_all};
 use super::progress::Progress;
-use super::{Error, cleanup_workers, context::Context, offline, style};
+use super::{Error, cleanup_workers, offline, style};
 use crate::control::protocol::{Ending, Outcome, Reply, Request};
 use crate::model::{ServiceName, quantity};
 use crate::supervisor;
@@ -40,8 +41,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
         Request::Shutdown { kill: args.kill, timeout_seconds }
     } else {
         // All: also those that left the configuration meanwhile.
-        let all = args.targets.is_empty() || args.targets.iter().any(|target| target == "all");
-        Request::Stop { services: if all { Vec::new() } else { services.clone() }, kill: args.kill, timeout_seconds }
+        Request::Stop { services: if mean_all(&args.targets) { Vec::new() } else { services.clone() }, kill: args.kill, timeout_seconds }
     };
     // The pair, however often half of it is replaced meanwhile.
     let mut pair = Vec::new();

@@ -65,6 +65,11 @@ pub fn visible(text: &str) -> String {
     safe
 }
 
+/// As [`visible`], on one line.
+pub fn one_line(text: &str) -> String {
+    visible(text).replace('\n', " ")
+}
+
 /// JSON that says the same and does nothing to a terminal: its strings may hold any character as an escape.
 pub fn harmless_json(json: &str) -> String {
     let escaped = |c: char| if is_obeyed_by_terminals(c) && c != '\n' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };

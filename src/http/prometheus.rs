@@ -3,12 +3,11 @@
 use super::format::Format;
 use super::health::is_well;
 use super::{Answer, Facts};
+use crate::model::MIB;
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 const LABELS: [&str; 2] = ["project", "service"];
-
-const MIB: f64 = 1_048_576.0;
 
 /// A number that goes up and down: its name, what it is, and where it comes from.
 type Gauge = (&'static str, &'static str, fn(&Facts) -> Option<f64>);

@@ -1,6 +1,6 @@
 use super::LastWords;
 use crate::engine::{Cause, Notice, Swept};
-use crate::model::{Actor, Exit, LastExit, Measured, Pid, Reason, RunId, ServiceName, Signal};
+use crate::model::{Actor, Exit, LastExit, MIB, Measured, Pid, Reason, RunId, ServiceName, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -198,7 +198,7 @@ impl Limit {
 }
 
 pub(super) fn megabytes(bytes: u64) -> f64 {
-    tenths(bytes as f64 / 1_048_576.0)
+    tenths(bytes as f64 / MIB)
 }
 
 fn tenths(number: f64) -> f64 {

@@ -2,7 +2,8 @@ use super::Reason;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-const MIB: f64 = 1_048_576.0;
+/// What is called an MB throughout devstack, in bytes.
+pub const MIB: f64 = 1_048_576.0;
 
 /// What a run used of something that it may use only so much of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -141,8 +141,7 @@ pub fn command_of(decision: &Decision) -> String {
 
 /// Of a living process, by its number.
 pub fn command_line(pid: Pid) -> String {
-    let argv = procfs::argv(pid).unwrap_or_default();
-    shorten(&argv.iter().map(|argument| String::from_utf8_lossy(argument)).collect::<Vec<_>>().join(" "))
+    shorten(&procfs::command(pid))
 }
 
 fn shorten(command: &str) -> String {

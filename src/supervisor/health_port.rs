@@ -8,7 +8,7 @@ use super::message::{Inbox, Message};
 use crate::control::ServiceView;
 use crate::control::protocol::{Reply, Request};
 use crate::http::{self, Answer, Facts, Question};
-use crate::model::{BootTime, Service, ServiceName};
+use crate::model::{BootTime, MIB, Service, ServiceName};
 use crate::sys::{clock, procfs};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ impl Desk {
 }
 
 fn facts(project: &str, view: &ServiceView) -> Facts {
-    let total = procfs::machine_memory().ok().filter(|bytes| *bytes > 0).map(|bytes| bytes as f64 / 1_048_576.0);
+    let total = procfs::machine_memory().ok().filter(|bytes| *bytes > 0).map(|bytes| bytes as f64 / MIB);
     let percent = |used: f64| total.map(|total| (used / total * 1000.0).round() / 10.0);
     Facts {
         at: clock::both().wall,

@@ -33,21 +33,19 @@ impl Journal {
     }
 
     pub fn note(&mut self, at: Timestamp, service: &ServiceName, notice: &Notice, last_words: impl FnOnce() -> LastWords) {
-        if self.file.is_some() {
-            self.add(&Record::of(at, service, notice, last_words));
-        }
+        self.add(|| Record::of(at, service, notice, last_words));
     }
 
     pub fn note_devstack(&mut self, at: Timestamp, happened: Happened) {
-        self.add(&Record::of_devstack(at, happened));
+        self.add(|| Record::of_devstack(at, happened));
     }
 
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, record: impl FnOnce() -> Record) {
         if self.file.is_none() {
             return;
         }
         if self.waiting.len() < MOST_WAITING {
-            self.waiting.extend(record.to_line());
+            self.waiting.extend(record().to_line());
         } else {
             self.lost += 1;
         }
@@ -87,7 +85,7 @@ impl Journal {
             .filter_map(|record| record.run_id)
             .collect();
         for (service, last) in known.iter().filter(|(_, last)| !told.contains(&last.run)) {
-            self.add(&Record::of_last_exit(service, last));
+            self.add(|| Record::of_last_exit(service, last));
         }
     }
 }

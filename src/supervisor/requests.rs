@@ -6,7 +6,7 @@ use crate::config::{self, Location};
 use crate::control::protocol::{Refusal, Reply, Request};
 use crate::control::{ProjectView, Snapshot, StartMode, SupervisorView};
 use crate::engine::{Command, Event, Notice, Now, Stack};
-use crate::model::ServiceName;
+use crate::model::{MIB, ServiceName};
 use crate::sys::{Os, clock, procfs, socket};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ impl Requests {
 
     fn supervisor_view(&self, now: Now) -> SupervisorView {
         let pid = std::process::id().cast_signed();
-        let resident = procfs::rss_bytes(pid).unwrap_or_default() as f64 / 1_048_576.0;
+        let resident = procfs::rss_bytes(pid).unwrap_or_default() as f64 / MIB;
         let uptime_seconds = now.boot.since(self.started.boot).as_secs_f64();
         SupervisorView {
             pid,

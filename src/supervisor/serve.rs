@@ -153,9 +153,7 @@ fn asked(request: &Request, peer: Option<(Pid, u32)>) -> Option<Happened> {
         Request::Stop { services, .. } => ("stop", services.clone()),
         Request::Shutdown { .. } => ("shutdown", Vec::new()),
     };
-    let words = procfs::argv(pid).unwrap_or_default();
-    let words: Vec<String> = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-    let command: String = words.join(" ").chars().take(LONGEST_COMMAND).collect();
+    let command = procfs::command(pid).chars().take(LONGEST_COMMAND).collect();
     let name = |pid| procfs::stat(pid).ok().map(|stat| String::from_utf8_lossy(&stat.comm).into_owned());
     let parent = procfs::stat(pid).ok().and_then(|stat| name(stat.ppid));
     Some(Happened::Asked { what: what.to_owned(), services, by: Asker { pid, uid, command, parent } })

@@ -6,11 +6,9 @@ use super::set::{self, Household};
 use crate::control::{HealthView, LastExitView, Limits, MemoryTrend, ProcessView, ServiceView};
 use crate::engine::health::Activity;
 use crate::engine::{Now, Slot, Stack, State};
-use crate::model::{BootTime, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
+use crate::model::{BootTime, MIB, Probe, ProcId, Project, ReadyWhen, Service, ServiceName};
 use crate::sys::cgroup::Group;
 use crate::sys::procfs::{self, Stat};
-
-const MIB: f64 = 1_048_576.0;
 
 /// Of one service. `run`: what the shell holds for it, if it runs.
 pub fn service(project: &Project, stack: &Stack, name: &ServiceName, slot: &Slot, usage: Option<&Usage>, now: Now) -> ServiceView {

@@ -6,7 +6,7 @@
 use super::failpoint::{self, Failpoint};
 use crate::model::FileId;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -136,17 +136,9 @@ pub fn read_all(path: &Path) -> io::Result<Content> {
 
 /// The newest bytes, at most `reach` of them, beginning with a line; nothing when there is no such file.
 pub fn read_end(path: &Path, reach: u64) -> Vec<u8> {
-    let read = || -> io::Result<Vec<u8>> {
-        let (mut file, _) = super::logfile::open(path)?;
-        let length = file.metadata()?.len();
-        let from = length.saturating_sub(reach);
-        file.seek(SeekFrom::Start(from))?;
-        let mut content = Vec::new();
-        file.take(reach).read_to_end(&mut content)?;
-        let first = if from == 0 { 0 } else { content.iter().position(|&byte| byte == b'\n').map_or(content.len(), |at| at + 1) };
-        Ok(content.split_off(first))
-    };
-    read().unwrap_or_default()
+    let Ok((start, mut content)) = super::logfile::read_end(path, 0, reach) else { return Vec::new() };
+    let first = if start == 0 { 0 } else { content.iter().position(|&byte| byte == b'\n').map_or(content.len(), |at| at + 1) };
+    content.split_off(first)
 }
 
 #[cfg(test)]

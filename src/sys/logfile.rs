@@ -4,7 +4,7 @@ use crate::model::FileId;
 use nix::fcntl::OFlag;
 use nix::unistd::{Whence, lseek};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,6 +26,19 @@ pub fn open(path: &Path) -> io::Result<(File, FileId)> {
         () if kind.is_socket() => "a socket",
         () => "a device",
     }))
+}
+
+/// The end of a plain file: at most its last `reach` bytes, none before `from`, and where they begin.
+///
+/// # Errors
+/// As [`open`], and when it cannot be read.
+pub fn read_end(path: &Path, from: u64, reach: u64) -> io::Result<(u64, Vec<u8>)> {
+    let (mut file, _) = open(path)?;
+    let start = from.max(file.metadata()?.len().saturating_sub(reach));
+    file.seek(SeekFrom::Start(start))?;
+    let mut content = Vec::new();
+    file.take(reach).read_to_end(&mut content)?;
+    Ok((start, content))
 }
 
 /// Which file has this name now, without opening it.

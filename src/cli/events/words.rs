@@ -2,7 +2,7 @@
 
 use crate::cli::status::words::{duration, memory};
 use crate::journal::{Asker, Happened, exit_of};
-use crate::model::{Exit, Pid, Signal};
+use crate::model::{Exit, Signal};
 
 pub fn of(happened: &Happened) -> String {
     match happened {
@@ -56,8 +56,7 @@ pub fn of(happened: &Happened) -> String {
         Happened::Exited => "exited, and stays so".to_owned(),
         Happened::Failed { message, .. } => format!("failed: {message}"),
         Happened::Stuck { survivors } => {
-            let one = |(pid, doing): (Pid, &str)| format!("{pid} ({doing})");
-            let named: Vec<String> = survivors.iter().map(|survivor| one((survivor.pid, &survivor.doing))).collect();
+            let named: Vec<String> = survivors.iter().map(|one| format!("{} ({})", one.pid, one.doing)).collect();
             format!("stuck: SIGKILL has not ended {}", named.join(", "))
         }
         Happened::Lost { records } => format!("the disk took nothing: {records} events are missing here"),

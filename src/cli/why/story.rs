@@ -3,7 +3,7 @@
 use crate::cli::events::words::{asker, exit};
 use crate::cli::logs::shown;
 use crate::cli::status::words::{duration, growth, memory};
-use crate::cli::style;
+use crate::cli::style::one_line;
 use crate::control::{ServiceView, StateWord};
 use crate::engine::Swept;
 use crate::journal::{End, Then};
@@ -19,12 +19,12 @@ pub fn tell(service: &ServiceName, now: Option<&ServiceView>, ends: &[End], at: 
     for (number, end) in ends.iter().enumerate() {
         text += &format!("\n{}\n", headline(end, at, colors));
         for (label, said) in facts(end) {
-            text += &format!("  {label:<8} {}\n", line(&said));
+            text += &format!("  {label:<8} {}\n", one_line(&said));
         }
         let words = &end.last_words;
         match (&words.traceback, number) {
             (Some(traceback), 0) => text += &block("traceback", traceback, colors),
-            (Some(traceback), _) => text += &format!("  {:<8} {}\n", "raised", line(traceback.last().map_or("", String::as_str))),
+            (Some(traceback), _) => text += &format!("  {:<8} {}\n", "raised", one_line(traceback.last().map_or("", String::as_str))),
             (None, _) => {}
         }
         if number == 0 && !words.last_lines.is_empty() {
@@ -40,14 +40,14 @@ fn present(now: &ServiceView) -> String {
         if let Some(uptime) = now.uptime_seconds {
             text += &format!(" for {}", duration(uptime));
         }
-        text += &format!(" ({}", line(&now.health.status));
+        text += &format!(" ({}", one_line(&now.health.status));
         if let Some(memory_mb) = now.memory_mb {
             text += &format!(", {}", memory(memory_mb));
         }
         text.push(')');
     }
     if let Some(detail) = &now.detail {
-        text += &format!(": {}", line(detail));
+        text += &format!(": {}", one_line(detail));
     }
     let trend = now.memory_trend.as_ref();
     let slope = trend.and_then(|trend| trend.slope_mb_per_hour).filter(|slope| slope.abs() >= 1.0);
@@ -152,10 +152,6 @@ fn what_then(then: &Then) -> String {
             format!("stuck: SIGKILL has not ended {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
     }
-}
-
-fn line(text: &str) -> String {
-    style::visible(text).replace('\n', " ")
 }
 
 fn block(title: &str, lines: &[String], colors: bool) -> String {

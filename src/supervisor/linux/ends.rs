@@ -8,7 +8,6 @@ use crate::supervisor::run::Run;
 use crate::sys::{keeper, logfile, peak_memory};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
 impl LinuxOs {
     /// How a main process ended; the process stays uncollected.
@@ -33,11 +32,6 @@ pub fn last_words(runs: &BTreeMap<RunId, Run>, notice: &Notice) -> LastWords {
 /// What this run wrote last, and whether that begins with a line.
 fn end_of_log(run: &Run) -> Option<(Vec<u8>, bool)> {
     run.traits.log?;
-    let (file, _) = logfile::open(&run.service.log_file).ok()?;
-    let end = file.metadata().ok()?.len();
-    let from = run.log_offset.max(end.saturating_sub(LastWords::REACH as u64));
-    let mut log = vec![0; usize::try_from(end.checked_sub(from)?).ok()?];
-    let count = file.read_at(&mut log, from).ok()?;
-    log.truncate(count);
-    Some((log, from == run.log_offset))
+    let (start, log) = logfile::read_end(&run.service.log_file, run.log_offset, LastWords::REACH as u64).ok()?;
+    Some((log, start == run.log_offset))
 }

@@ -195,6 +195,12 @@ pub fn argv(pid: Pid) -> io::Result<Vec<Vec<u8>>> {
     Reader::default().argv(pid)
 }
 
+/// Its arguments in one text, whatever their bytes are; nothing of who is gone.
+pub fn command(pid: Pid) -> String {
+    let argv = argv(pid).unwrap_or_default();
+    argv.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// The mark of a run, where one was set.
 pub fn mark(pid: Pid) -> Option<Mark> {
     Reader::default().mark(pid).ok().flatten()
