@@ -9,6 +9,5 @@ mod record;
 mod story;
 
 pub use last_words::LastWords;
-pub(crate) use record::exit_of;
-pub use record::{Asker, Happened, Limit, Record, Records, Removed, Survivor};
+pub use record::{Asker, Ended, Happened, Limit, Record, Records, Removed, Survivor};
 pub use story::{End, Then, ends};

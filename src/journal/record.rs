@@ -100,18 +100,7 @@ pub enum Happened {
     Killing {
         reason: Reason,
     },
-    Ended {
-        pid: Option<Pid>,
-        code: Option<u8>,
-        signal: Option<Signal>,
-        reason: Reason,
-        by: Actor,
-        /// `None`: it was not seen.
-        uptime_seconds: Option<f64>,
-        was_ready: bool,
-        #[serde(flatten)]
-        last_words: LastWords,
-    },
+    Ended(Ended),
     Swept {
         processes: Vec<Swept>,
     },
@@ -140,6 +129,33 @@ pub enum Happened {
     Lost {
         records: u64,
     },
+}
+
+/// How a main process ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// `None`: it is not known, or there was no process.
+    pub pid: Option<Pid>,
+    pub code: Option<u8>,
+    pub signal: Option<Signal>,
+    pub reason: Reason,
+    pub by: Actor,
+    /// `None`: it was not seen.
+    pub uptime_seconds: Option<f64>,
+    pub was_ready: bool,
+    #[serde(flatten)]
+    pub last_words: LastWords,
+}
+
+impl Ended {
+    /// Of which nothing else is known.
+    pub fn new(reason: Reason, by: Actor) -> Self {
+        Self { pid: None, code: None, signal: None, reason, by, uptime_seconds: None, was_ready: false, last_words: LastWords::default() }
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.code.map(Exit::Code).or(self.signal.map(Exit::Signal)).unwrap_or(Exit::Unobserved)
+    }
 }
 
 /// The process that asked, as it was then.
@@ -241,7 +257,7 @@ impl Record {
             Notice::Stopping { run, why } => (Some(*run), Happened::Stopping { reason: *why }),
             Notice::Killing { run, why } => (Some(*run), Happened::Killing { reason: *why }),
             Notice::Ended { run, main, exit, reason, by, seconds, was_ready, .. } => {
-                let ended = Happened::Ended {
+                let ended = Ended {
                     pid: main.map(|main| main.pid),
                     code: exit.code(),
                     signal: exit.signal(),
@@ -251,7 +267,7 @@ impl Record {
                     was_ready: *was_ready,
                     last_words: last_words(),
                 };
-                (Some(*run), ended)
+                (Some(*run), Happened::Ended(ended))
             }
             Notice::RestartsIn { seconds } => (None, Happened::RestartsIn { seconds: thousandths(*seconds) }),
             Notice::FilesChanged { paths } => (None, Happened::FilesChanged { paths: paths.clone() }),
@@ -275,17 +291,8 @@ impl Record {
 
     /// An end that the ledger knows and no record tells: devstack was killed between the two.
     pub fn of_last_exit(service: &ServiceName, last: &LastExit) -> Self {
-        let ended = Happened::Ended {
-            pid: None,
-            code: last.exit.code(),
-            signal: last.exit.signal(),
-            reason: last.reason,
-            by: last.by,
-            uptime_seconds: None,
-            was_ready: false,
-            last_words: LastWords::default(),
-        };
-        Self { at: last.at, service: Some(service.clone()), run_id: Some(last.run), happened: ended }
+        let ended = Ended { code: last.exit.code(), signal: last.exit.signal(), ..Ended::new(last.reason, last.by) };
+        Self { at: last.at, service: Some(service.clone()), run_id: Some(last.run), happened: Happened::Ended(ended) }
     }
 
     pub fn of_devstack(at: Timestamp, happened: Happened) -> Self {
@@ -326,11 +333,6 @@ impl Records {
             Err(_) => self.passed_over += 1,
         }
     }
-}
-
-/// How it is written in `why` and `events`: as in status.
-pub(crate) fn exit_of(code: Option<u8>, signal: Option<Signal>) -> Exit {
-    code.map(Exit::Code).or(signal.map(Exit::Signal)).unwrap_or(Exit::Unobserved)
 }
 
 #[cfg(test)]

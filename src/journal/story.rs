@@ -1,7 +1,6 @@
-use super::record::exit_of;
-use super::{Asker, Happened, LastWords, Limit, Record};
+use super::{Asker, Ended, Happened, Limit, Record};
 use crate::engine::Swept;
-use crate::model::{Actor, Exit, Pid, Reason, RunId, ServiceName, Signal};
+use crate::model::{Actor, Pid, Reason, RunId, ServiceName};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -10,17 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct End {
     /// `None`: there was no process.
     pub run_id: Option<RunId>,
-    pub pid: Option<Pid>,
-    pub code: Option<u8>,
-    pub signal: Option<Signal>,
-    pub reason: Reason,
-    pub by: Actor,
+    #[serde(flatten)]
+    pub ended: Ended,
     /// Who asked, where somebody did.
     pub asked_by: Option<Asker>,
     pub at: Timestamp,
     pub started_at: Option<Timestamp>,
-    pub uptime_seconds: Option<f64>,
-    pub was_ready: bool,
     /// What was exceeded.
     pub limit: Option<Limit>,
     /// What the probes said, which files changed, or why it could not be started.
@@ -30,8 +24,6 @@ pub struct End {
     /// It did not stop in time, or nobody waited for that.
     pub killed: bool,
     pub swept: Vec<Swept>,
-    #[serde(flatten)]
-    pub last_words: LastWords,
     /// `None`: that is not known, or not yet.
     pub then: Option<Then>,
 }
@@ -60,36 +52,29 @@ pub enum Then {
 }
 
 impl End {
-    fn new(record: &Record, reason: Reason, by: Actor) -> Self {
+    fn new(record: &Record, ended: Ended) -> Self {
         Self {
             run_id: record.run_id,
-            pid: None,
-            code: None,
-            signal: None,
-            reason,
-            by,
+            ended,
             asked_by: None,
             at: record.at,
             started_at: None,
-            uptime_seconds: None,
-            was_ready: false,
             limit: None,
             detail: None,
             stopping_at: None,
             killed: false,
             swept: Vec::new(),
-            last_words: LastWords::default(),
             then: None,
         }
     }
 
-    pub fn exit(&self) -> Exit {
-        exit_of(self.code, self.signal)
+    /// There was no process to end.
+    fn refused(record: &Record, message: &str) -> Self {
+        Self { detail: Some(message.to_owned()), ..Self::new(record, Ended::new(Reason::StartFailed, Actor::Devstack)) }
     }
 
-    /// There was no process to end.
     pub fn is_refusal(&self) -> bool {
-        self.reason == Reason::StartFailed && self.pid.is_none()
+        self.ended.reason == Reason::StartFailed && self.ended.pid.is_none()
     }
 }
 
@@ -123,7 +108,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
         if record.run_id.is_some() && record.run_id != course.run {
             course = Course { run: record.run_id, ..Course::default() };
         }
-        let is_told = matches!(record.happened, Happened::Ended { .. }) && ends.iter().any(|end| end.run_id == record.run_id);
+        let is_told = matches!(record.happened, Happened::Ended(_)) && ends.iter().any(|end| end.run_id == record.run_id);
         let last = ends.last_mut();
         match &record.happened {
             Happened::Starting { .. } => {
@@ -138,19 +123,14 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             Happened::FilesChanged { paths } => course.changed = Some(paths.join(", ")).filter(|paths| !paths.is_empty()),
             Happened::Stopping { .. } => course.stopping_at = Some(record.at),
             Happened::Killing { .. } => course.killed = true,
-            Happened::Ended { .. } if is_told => {}
-            Happened::Ended { pid, code, signal, reason, by, uptime_seconds, was_ready, last_words } => {
+            Happened::Ended(_) if is_told => {}
+            Happened::Ended(ended) => {
                 let course = std::mem::take(&mut course);
-                let explains = |wanted: Reason| *reason == wanted;
+                let reason = ended.reason;
                 ends.push(End {
-                    pid: *pid,
-                    code: *code,
-                    signal: *signal,
-                    asked_by: asked.take().filter(|_| explains(Reason::Requested)),
-                    started_at: course.started_at.or_else(|| before(record.at, *uptime_seconds)),
-                    uptime_seconds: *uptime_seconds,
-                    was_ready: *was_ready,
-                    limit: course.limit.filter(|_| explains(Reason::MemoryLimit) || explains(Reason::CpuLimit)),
+                    asked_by: asked.take().filter(|_| reason == Reason::Requested),
+                    started_at: course.started_at.or_else(|| before(record.at, ended.uptime_seconds)),
+                    limit: course.limit.filter(|_| matches!(reason, Reason::MemoryLimit | Reason::CpuLimit)),
                     detail: match reason {
                         Reason::Unhealthy => course.detail,
                         Reason::FilesChanged => course.changed,
@@ -159,8 +139,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
                     stopping_at: course.stopping_at,
                     killed: course.killed,
                     swept: course.swept,
-                    last_words: last_words.clone(),
-                    ..End::new(record, *reason, *by)
+                    ..End::new(record, ended.clone())
                 });
             }
             // A set that is killed as a whole is told before its main process has ended.
@@ -168,20 +147,17 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
                 Some(end) => end.swept.extend(processes.iter().cloned()),
                 None => course.swept.extend(processes.iter().cloned()),
             },
-            Happened::Refused { message, .. } => {
-                ends.push(End { detail: Some(message.clone()), ..End::new(record, Reason::StartFailed, Actor::Devstack) });
-            }
+            Happened::Refused { message, .. } => ends.push(End::refused(record, message)),
             Happened::RestartsIn { seconds } => follow(last, Then::RestartsIn { seconds: *seconds }),
             Happened::Stopped => follow(last, Then::Stopped),
             Happened::Exited => follow(last, Then::Exited),
-            Happened::Failed { message, hint } => match last.filter(|last| last.then.is_none()) {
-                Some(last) => last.then = Some(Then::Failed { message: message.clone(), hint: hint.clone() }),
-                None => ends.push(End {
-                    detail: Some(message.clone()),
-                    then: Some(Then::Failed { message: message.clone(), hint: hint.clone() }),
-                    ..End::new(record, Reason::StartFailed, Actor::Devstack)
-                }),
-            },
+            Happened::Failed { message, hint } => {
+                let then = Some(Then::Failed { message: message.clone(), hint: hint.clone() });
+                match last.filter(|last| last.then.is_none()) {
+                    Some(last) => last.then = then,
+                    None => ends.push(End { then, ..End::refused(record, message) }),
+                }
+            }
             Happened::Stuck { survivors } => follow(last, Then::Stuck { pids: survivors.iter().map(|one| one.pid).collect() }),
             Happened::SupervisorStarted { .. }
             | Happened::SupervisorLeft { .. }

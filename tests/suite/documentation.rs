@@ -222,15 +222,19 @@ fn every_fault_names_tests_that_exist() {
 fn every_event_of_the_journal_is_described_with_its_fields() {
     let (source, document) = (read("src/journal/record.rs"), read("docs/events.md"));
     let (_, events) = source.split_once("pub enum Happened {").expect("the events");
-    let (events, _) = events.split_once("\n}").expect("their end");
+    let (events, structs) = events.split_once("\n}").expect("their end");
+    let (structs, _) = structs.split_once("/// The records of a stretch").expect("what is no part of an event");
     let snake = |name: &str| Regex::new("([a-z])([A-Z])").expect("a pattern").replace_all(name, "${1}_${2}").to_lowercase();
     let variant = Regex::new(r"(?m)^    ([A-Z]\w+)").expect("a pattern");
-    let field = Regex::new(r"(?m)^        (\w+): ").expect("a pattern");
+    let fields = [(r"(?m)^        (\w+): ", events), (r"(?m)^    pub (\w+): ", structs)];
     let mut names: Vec<String> = variant.captures_iter(events).map(|found| snake(&found[1])).collect();
     assert!(names.len() > 25, "{names:?}");
-    names.extend(
-        field.captures_iter(events).map(|found| found[1].to_owned()).filter(|name| !["what", "last_words"].contains(&name.as_str())),
-    );
+    for (pattern, text) in fields {
+        let field = Regex::new(pattern).expect("a pattern");
+        names.extend(
+            field.captures_iter(text).map(|found| found[1].to_owned()).filter(|name| !["what", "last_words"].contains(&name.as_str())),
+        );
+    }
     let missing: BTreeSet<&String> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

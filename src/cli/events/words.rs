@@ -1,8 +1,8 @@
 //! What happened, in a line for a person.
 
 use crate::cli::status::words::{duration, memory};
-use crate::journal::{Asker, Happened, exit_of};
-use crate::model::{Exit, Signal};
+use crate::journal::{Asker, Ended, Happened};
+use crate::model::Exit;
 
 pub fn of(happened: &Happened) -> String {
     match happened {
@@ -36,15 +36,15 @@ pub fn of(happened: &Happened) -> String {
         Happened::Unhealthy { failures, reason } => format!("unhealthy, {failures} times in a row: {reason}"),
         Happened::Stopping { reason } => format!("stopping: {reason}"),
         Happened::Killing { reason } => format!("killing: {reason}"),
-        Happened::Ended { pid, code, signal, reason, by, uptime_seconds, last_words, .. } => {
+        Happened::Ended(ended) => {
             let known = [
-                pid.map(|pid| format!("pid {pid}")),
-                uptime_seconds.map(|seconds| format!("after {}", duration(seconds))),
-                last_words.peak_memory_mb.map(|peak| format!("peak {}", memory(peak))),
+                ended.pid.map(|pid| format!("pid {pid}")),
+                ended.uptime_seconds.map(|seconds| format!("after {}", duration(seconds))),
+                ended.last_words.peak_memory_mb.map(|peak| format!("peak {}", memory(peak))),
             ];
             let known: Vec<String> = known.into_iter().flatten().collect();
             let about = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-            format!("ended: {reason} by {}, {}{about}", by.word(), exit(*code, *signal))
+            format!("ended: {} by {}, {}{about}", ended.reason, ended.by.word(), exit(ended))
         }
         Happened::Swept { processes } => {
             let one = |one: &crate::engine::Swept| format!("{} {} ({})", one.pid, one.command, one.evidence);
@@ -69,8 +69,8 @@ pub fn asker(by: &Asker) -> String {
 }
 
 /// As in status, where nothing else says it.
-pub fn exit(code: Option<u8>, signal: Option<Signal>) -> String {
-    match exit_of(code, signal) {
+pub fn exit(ended: &Ended) -> String {
+    match ended.exit() {
         Exit::Unobserved => "unobserved".to_owned(),
         exit => exit.to_string(),
     }

@@ -21,7 +21,7 @@ pub fn tell(service: &ServiceName, now: Option<&ServiceView>, ends: &[End], at: 
         for (label, said) in facts(end) {
             text += &format!("  {label:<8} {}\n", one_line(&said));
         }
-        let words = &end.last_words;
+        let words = &end.ended.last_words;
         match (&words.traceback, number) {
             (Some(traceback), 0) => text += &block("traceback", traceback, colors),
             (Some(traceback), _) => text += &format!("  {:<8} {}\n", "raised", one_line(traceback.last().map_or("", String::as_str))),
@@ -63,8 +63,8 @@ fn headline(end: &End, now: Timestamp, colors: bool) -> String {
     let ago = now.duration_since(end.at).as_secs().max(0);
     let ago = if ago == 0 { "just now".to_owned() } else { format!("{} ago", duration(ago as f64)) };
     let when = end.at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S");
-    let word = if end.is_refusal() { "not started".to_owned() } else { end.reason.to_string() };
-    let good = end.reason.is_planned() || end.reason == Reason::Exited;
+    let word = if end.is_refusal() { "not started".to_owned() } else { end.ended.reason.to_string() };
+    let good = end.ended.reason.is_planned() || end.ended.reason == Reason::Exited;
     let color = if good { console::Style::new().bold() } else { console::Style::new().bold().red() };
     format!("{}, {ago} ({when})", color.force_styling(colors).apply_to(word))
 }
@@ -87,8 +87,8 @@ fn facts(end: &End) -> Vec<(&'static str, String)> {
 
 fn who(end: &End) -> String {
     let because = |detail: Option<String>| detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-    match end.by {
-        Actor::User => match (&end.asked_by, end.reason) {
+    match end.ended.by {
+        Actor::User => match (&end.asked_by, end.ended.reason) {
             (Some(by), _) => asker(by),
             (None, Reason::FilesChanged | Reason::ConfigChanged) => format!("somebody changed a file{}", because(end.detail.clone())),
             (None, _) => "somebody asked devstack for it".to_owned(),
@@ -98,7 +98,7 @@ fn who(end: &End) -> String {
             format!("devstack{}", because(limit.or_else(|| end.detail.clone())))
         }
         Actor::Worker => "the worker itself".to_owned(),
-        Actor::Unknown => match end.signal.map(|signal| signal.to_string()).as_deref() {
+        Actor::Unknown => match end.ended.signal.map(|signal| signal.to_string()).as_deref() {
             None => "unknown: nobody was there to see it".to_owned(),
             Some("SIGKILL") => "not devstack: somebody, or the kernel for want of memory".to_owned(),
             Some("SIGSEGV" | "SIGABRT" | "SIGBUS" | "SIGFPE" | "SIGILL") => "not devstack: a fault in native code, or an abort".to_owned(),
@@ -109,7 +109,7 @@ fn who(end: &End) -> String {
 
 fn how(end: &End) -> String {
     let asked = end.stopping_at.map(|at| duration(end.at.duration_since(at).as_secs_f64().max(0.0)));
-    let how = exit(end.code, end.signal);
+    let how = exit(&end.ended);
     match (asked, end.killed) {
         (Some(after), true) => format!("{how}; it was asked to stop, and killed {after} later"),
         (Some(after), false) => format!("{how}, {after} after it was asked to stop"),
@@ -120,10 +120,10 @@ fn how(end: &End) -> String {
 fn run(end: &End) -> String {
     let known = [
         end.run_id.map(|run| run.to_string()),
-        end.pid.map(|pid| format!("pid {pid}")),
-        end.uptime_seconds.map(|seconds| format!("lasted {}", duration(seconds))),
-        (!end.was_ready && end.uptime_seconds.is_some()).then(|| "never ready".to_owned()),
-        end.last_words.peak_memory_mb.map(|peak| format!("peak memory {}", memory(peak))),
+        end.ended.pid.map(|pid| format!("pid {pid}")),
+        end.ended.uptime_seconds.map(|seconds| format!("lasted {}", duration(seconds))),
+        (!end.ended.was_ready && end.ended.uptime_seconds.is_some()).then(|| "never ready".to_owned()),
+        end.ended.last_words.peak_memory_mb.map(|peak| format!("peak memory {}", memory(peak))),
     ];
     known.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,8 @@
 //! Ends as they are told from records that stand among those of others.
 
 use super::*;
-use crate::journal::{Removed, Survivor};
+use crate::journal::{LastWords, Removed, Survivor};
+use crate::model::{Exit, Signal};
 
 fn name(name: &str) -> ServiceName {
     ServiceName::new(name).expect("a name")
@@ -20,7 +21,7 @@ fn journal(happened: Vec<(&str, Option<u64>, Happened)>) -> Vec<Record> {
 
 fn ended(code: Option<u8>, signal: Option<Signal>, reason: Reason, by: Actor) -> Happened {
     let last_words = LastWords { peak_memory_mb: Some(7.0), ..LastWords::default() };
-    Happened::Ended { pid: Some(42), code, signal, reason, by, uptime_seconds: Some(1.5), was_ready: true, last_words }
+    Happened::Ended(Ended { pid: Some(42), code, signal, reason, by, uptime_seconds: Some(1.5), was_ready: true, last_words })
 }
 
 fn starting() -> Happened {
@@ -48,8 +49,11 @@ fn a_limit_a_kill_what_was_swept_and_what_followed_belong_to_the_end() {
         &name("web"),
     );
     let [end] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!((end.exit(), end.reason, end.by, end.killed), (Exit::Signal(Signal::KILL), Reason::MemoryLimit, Actor::Devstack, true));
-    assert_eq!((&end.limit, &end.swept, end.last_words.peak_memory_mb), (&Some(limit), &vec![stray.clone(), stray], Some(7.0)));
+    assert_eq!(
+        (end.ended.exit(), end.ended.reason, end.ended.by, end.killed),
+        (Exit::Signal(Signal::KILL), Reason::MemoryLimit, Actor::Devstack, true)
+    );
+    assert_eq!((&end.limit, &end.swept, end.ended.last_words.peak_memory_mb), (&Some(limit), &vec![stray.clone(), stray], Some(7.0)));
     assert_eq!((end.started_at, end.stopping_at), (Timestamp::from_second(0).ok(), Timestamp::from_second(3).ok()));
     assert_eq!(end.then, Some(Then::Started { run_id: RunId { epoch: 1, seq: 3 }, after_seconds: 3.0 }));
 }
@@ -68,7 +72,7 @@ fn of_a_run_that_ended_twice_the_first_end_counts_and_nothing_of_one_run_is_told
         ]),
         &name("web"),
     );
-    let seen: Vec<_> = told.iter().map(|end| (end.code, end.detail.as_deref())).collect();
+    let seen: Vec<_> = told.iter().map(|end| (end.ended.code, end.detail.as_deref())).collect();
     assert_eq!(seen, [(Some(1), Some("http_500")), (Some(2), None)]);
     assert_eq!(told[1].started_at, "1970-01-01T00:00:02.5Z".parse().ok(), "from how long it lasted, as its start is no longer there");
 }
