@@ -25,6 +25,9 @@ use std::time::Duration;
 /// How long a supervisor may take to say hello; only a stopped one takes any time.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// So many times its patience is given to one that works or waits for its turn: on a busy machine that is long.
+const TURNS: u32 = 12;
+
 /// How often a supervisor may die under a conversation before it counts as gone.
 const TRIES: usize = 5;
 
@@ -106,7 +109,7 @@ fn is_cut_off(error: &io::Error) -> bool {
 }
 
 pub(super) fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connection, LaunchError> {
-    let until = Deadline::after(patience);
+    let (mut until, mut turns) = (Deadline::after(patience), 1);
     let (pid, uid) = socket::peer(&stream)?;
     if uid != 0 && uid != socket::own_user() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, format!("the supervisor belongs to user {uid}")).into());
@@ -119,7 +122,11 @@ pub(super) fn greet(mut stream: UnixStream, patience: Duration) -> Result<Connec
     while !line.ends_with(b"\n") {
         wait(&[Interest::Input(lines.get_ref().as_fd())], Some(until.left()))?;
         if until.left().is_zero() {
-            return Err(LaunchError::silent(pid));
+            if turns == TURNS || !procfs::is_busy(pid) {
+                return Err(LaunchError::silent(pid));
+            }
+            (until, turns) = (Deadline::after(patience), turns + 1);
+            continue;
         }
         lines.get_ref().set_nonblocking(true)?;
         let more = match lines.fill_buf() {

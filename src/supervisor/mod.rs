@@ -6,6 +6,7 @@
 mod activity;
 mod alone;
 mod changes;
+mod chase;
 mod claim;
 mod clear;
 mod driver;

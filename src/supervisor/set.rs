@@ -108,6 +108,14 @@ pub fn belongings(traits: &Traits, household: &Household) -> Vec<Belonging> {
     Search::of(traits, household).found.into_values().collect()
 }
 
+/// The process with this number, if the mark of the run is on it: the cheapest question whose answer no process can change.
+pub fn marked(reader: &mut Reader, traits: &Traits, household: &Household, pid: Pid) -> Option<Stat> {
+    let is_marked = !household.is_out_of_reach(pid)
+        && reader.mark(pid).is_ok_and(|mark| mark == Some(traits.mark))
+        && !is_another_devstacks(reader, pid, &traits.root);
+    is_marked.then(|| reader.stat(pid).ok()).flatten().filter(|stat| !stat.is_dead())
+}
+
 /// As the killing of the set sees them.
 pub fn members(belongings: &[Belonging]) -> Vec<Member> {
     let mut reader = Reader::default();

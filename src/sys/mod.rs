@@ -23,6 +23,7 @@ pub mod procfs;
 pub mod readiness;
 pub mod reexec;
 pub mod scan;
+pub mod scheduler;
 pub mod service_manager;
 pub mod signals;
 #[cfg(test)]

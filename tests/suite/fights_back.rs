@@ -3,12 +3,18 @@
 use crate::support::{TestStack, kill, send};
 use crate::world::{is_alive, wait_until};
 use devstack::model::{Pid, ProcId, Signal};
+use devstack::sys::lock::Lock;
 use devstack::sys::{cgroup, procfs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A second service that has nothing to do with it, and must not notice.
 const BESIDE: &str = "[services.bot]\ncommand = 'python3 worker.py bot daemon'\n";
+
+/// A machine has room for one of those who flee: several at once starve every other test.
+fn only_one_that_flees() -> Lock {
+    Lock::take(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleeing.lock")).expect("a lock")
+}
 
 /// With a group of the kernel for each run, and without.
 fn both_ways(services: &str, story: impl Fn(&TestStack)) {
@@ -41,6 +47,7 @@ fn group_of(pid: Pid) -> PathBuf {
 
 #[test]
 fn processes_that_fork_and_flee_into_sessions_of_their_own_are_all_gone() {
+    let _alone = only_one_that_flees();
     both_ways("[services.web]\ncommand = 'python3 worker.py web hop 4 hop 4'", |stack| {
         stack.noted("web-hop");
         wait_until("one of them is seen", || stack.service("web")["processes"].as_u64() > Some(1));
@@ -54,6 +61,7 @@ fn processes_that_fork_and_flee_into_sessions_of_their_own_are_all_gone() {
 
 #[test]
 fn a_crash_of_their_leader_ends_those_that_flee_too() {
+    let _alone = only_one_that_flees();
     both_ways("[services.web]\ncommand = 'python3 worker.py web hop 4'", |stack| {
         stack.noted("web-hop");
         kill(stack.pid("web"));

@@ -5,12 +5,14 @@ use crate::cleanup::Evidence;
 use crate::cleanup::killing::{Killing, Next, Then};
 use crate::engine::{Event, Notice, Report, Swept};
 use crate::model::{ProcId, RunId, Signal};
+use crate::supervisor::chase;
 use crate::supervisor::clear::{self, wait_for_one};
 use crate::supervisor::message::Message;
 use crate::supervisor::run::Run;
 use crate::supervisor::set::{self, Belonging};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::pidfd::PidFd;
+use crate::sys::scheduler::First;
 use crate::sys::{Os, clock, procfs};
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ const LONG: Duration = Duration::from_secs(3600);
 impl LinuxOs {
     /// One more step of emptying a run's set.
     pub fn advance_sweep(&mut self, id: RunId) {
-        let begun = clock::now();
+        let (_first, begun) = (First::now(), clock::now());
         loop {
             let household = self.household();
             let Some(run) = self.runs.get_mut(&id) else { return };
@@ -34,6 +36,9 @@ impl LinuxOs {
             let found = set::belongings(&run.traits, &household);
             let next = sweep.next(clock::now(), &set::members(&found));
             perform(run, &next, &found);
+            if next.hold && run.traits.group.is_none() {
+                chase::stop_the_youngest(&run.traits, &household);
+            }
             failpoint::reach(Failpoint::SweepBegun);
             let (on, until) = match next.then {
                 // Others are heard in between: who forks and flees can keep this up for long.

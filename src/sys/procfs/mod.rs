@@ -161,6 +161,16 @@ pub fn pids() -> io::Result<Vec<Pid>> {
     numbered_entries("/proc")
 }
 
+/// The number that was given last to a new process or thread of our pid namespace.
+///
+/// # Errors
+/// When `/proc` is not mounted, or says no such thing.
+pub fn youngest() -> io::Result<Pid> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let last = load.split_whitespace().last().and_then(|word| word.parse().ok());
+    last.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/loadavg"))
+}
+
 fn numbered_entries(folder: &str) -> io::Result<Vec<Pid>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
