@@ -15,7 +15,7 @@ use std::io;
 /// Bytes that wait for a disk to take something again; what comes on top of that is only counted.
 const MOST_WAITING: usize = 1 << 20;
 
-/// Ends older than this much of the journal are not looked for again.
+/// Where an end is looked for first: reading everything that is kept takes longer.
 const REACH: u64 = 256 * 1024;
 
 pub struct Journal {
@@ -78,16 +78,24 @@ impl Journal {
         if known.is_empty() {
             return;
         }
-        let told: BTreeSet<RunId> = Records::read(&journal_file::read_end(&folders.journal(), REACH))
-            .records
-            .iter()
-            .filter(|record| matches!(record.happened, Happened::Ended(_)))
-            .filter_map(|record| record.run_id)
-            .collect();
+        let is_told = |told: &BTreeSet<RunId>| known.iter().all(|(_, last)| told.contains(&last.run));
+        let mut told = told(&journal_file::read_end(&folders.journal(), REACH));
+        // One that cannot be read tells nothing, and the end is rather told twice than never.
+        if !is_told(&told)
+            && let Ok(content) = journal_file::read_all(&folders.journal())
+        {
+            told = self::told(&content.lines);
+        }
         for (service, last) in known.iter().filter(|(_, last)| !told.contains(&last.run)) {
             self.add(|| Record::of_last_exit(service, last));
         }
     }
+}
+
+/// The runs whose end these lines tell.
+fn told(lines: &[u8]) -> BTreeSet<RunId> {
+    let records = Records::read(lines).records.into_iter();
+    records.filter(|record| matches!(record.happened, Happened::Ended(_))).filter_map(|record| record.run_id).collect()
 }
 
 /// Of runs that had a process.
@@ -144,6 +152,25 @@ mod tests {
         let [only] = told(&folders).try_into().expect("one record");
         assert_eq!((only.run_id, only.at), (Some(last.run), last.at));
         assert!(matches!(&only.happened, Happened::Ended(ended) if ended.code == Some(1)), "{only:?}");
+    }
+
+    #[test]
+    fn an_end_that_was_told_long_ago_is_not_told_again() {
+        let (_home, folders) = folders();
+        let mut rig = crashed();
+        let stack = rig.os().saved.clone().expect("saved");
+        let mut journal = Journal::of(Some(&folders));
+        journal.make_up(&folders, &stack, Timestamp::UNIX_EPOCH);
+        // So much that the end is in an older file, and far from its end.
+        for _ in 0..8 {
+            journal.note_devstack(Timestamp::UNIX_EPOCH, Happened::SupervisorStarted { pid: 1, version: "x".repeat(REACH as usize) });
+            journal.flush(Timestamp::UNIX_EPOCH).expect("written");
+        }
+        let before = told(&folders).len();
+        let mut again = Journal::of(Some(&folders));
+        again.make_up(&folders, &stack, Timestamp::UNIX_EPOCH);
+        again.flush(Timestamp::UNIX_EPOCH).expect("nothing");
+        assert_eq!(told(&folders).len(), before);
     }
 
     #[test]

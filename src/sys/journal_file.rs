@@ -29,7 +29,7 @@ impl JournalFile {
         Self { path, full: FULL, ends_a_line: false }
     }
 
-    /// Adds whole lines.
+    /// Adds whole lines. Where something stands in the way of renaming, the file outgrows its bound.
     ///
     /// # Errors
     /// When they could not be written; none of them has been then, unless somebody else wrote at that very moment.
@@ -47,7 +47,11 @@ impl JournalFile {
         write_or_undo(&mut file, length, lines)?;
         self.ends_a_line = true;
         failpoint::reach(Failpoint::JournalWritten);
-        if length + lines.len() as u64 >= self.full { self.rotate() } else { Ok(()) }
+        if length + lines.len() as u64 >= self.full {
+            // The lines are written, and whoever hears of an error would write them again. It is tried with the next.
+            let _ = self.rotate();
+        }
+        Ok(())
     }
 
     /// Oldest first, so that a crash in between leaves a gap in the names and nothing is lost.
@@ -109,14 +113,15 @@ pub struct Content {
 /// Everything that is kept.
 ///
 /// # Errors
-/// When a file is there and cannot be read.
+/// When the newest file is there and cannot be read.
 pub fn read_all(path: &Path) -> io::Result<Content> {
     // Opened before any is read, newest first: one that is renamed meanwhile is found twice rather than missed, and known again.
     let mut files: Vec<(u32, File, FileId)> = Vec::new();
     for number in 0..=KEPT {
         match super::logfile::open(&numbered(path, number)) {
             Ok((file, id)) if files.iter().all(|(.., seen)| *seen != id) => files.push((number, file, id)),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // What stands in the place of an old one hides no others.
+            Err(error) if number == 0 && error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
@@ -167,6 +172,18 @@ mod tests {
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1) && numbers.last() == Some(&199), "{numbers:?}");
         assert!((20..=40).contains(&numbers.len()), "bounded: {}", numbers.len());
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1 + KEPT as usize);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_rotation_makes_no_line_be_written_twice_and_hides_none() {
+        let (folder, mut file) = journal();
+        std::fs::create_dir_all(folder.path().join("events.jsonl.4/in the way")).expect("a folder");
+        std::fs::create_dir(folder.path().join("events.jsonl.2")).expect("a folder");
+        let lines: Vec<String> = (0..40).map(|number| format!("{{\"number\":{number:05}}}\n")).collect();
+        for line in &lines {
+            file.add(line.as_bytes()).expect("written");
+        }
+        assert_eq!(text(&file), lines.concat());
     }
 
     #[test]
