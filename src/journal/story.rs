@@ -97,7 +97,8 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
     let mut course = Course::default();
     let mut asked = None;
     for record in records {
-        if let Happened::Asked { services, by, .. } = &record.happened
+        if let Happened::Asked { what, services, by } = &record.happened
+            && what != "start"
             && (services.is_empty() || services.contains(service))
         {
             asked = Some(by.clone());
@@ -112,6 +113,8 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
         let last = ends.last_mut();
         match &record.happened {
             Happened::Starting { .. } => {
+                // What was asked for before has come to its end, whether there was anything to end or not.
+                asked = None;
                 course.started_at = Some(record.at);
                 if let (Some(last), Some(run_id)) = (last.filter(|last| is_open(last.then.as_ref())), record.run_id) {
                     let after_seconds = (record.at.duration_since(last.at).as_secs_f64() * 1000.0).round() / 1000.0;

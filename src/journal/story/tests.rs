@@ -103,6 +103,28 @@ fn who_asked_is_told_of_the_end_that_they_asked_for() {
 }
 
 #[test]
+fn who_asked_for_a_start_or_for_a_stop_of_nothing_is_not_told_of_a_later_end() {
+    let by = Asker { pid: 7, uid: 1000, command: "devstack".to_owned(), parent: None };
+    for what in ["start", "stop"] {
+        let asked = Happened::Asked { what: what.to_owned(), services: Vec::new(), by: by.clone() };
+        let starting = Happened::Starting { pid: 42 };
+        let told = ends(
+            &journal(vec![
+                ("", None, asked),
+                ("web", Some(1), starting),
+                ("web", Some(1), ended(Some(0), None, Reason::Requested, Actor::User)),
+            ]),
+            &name("web"),
+        );
+        assert_eq!(told[0].asked_by, None, "{what}");
+    }
+    let asked = Happened::Asked { what: "start".to_owned(), services: Vec::new(), by };
+    let told =
+        ends(&journal(vec![("", None, asked), ("web", Some(1), ended(Some(0), None, Reason::Requested, Actor::User))]), &name("web"));
+    assert_eq!(told[0].asked_by, None, "it ran before");
+}
+
+#[test]
 fn a_start_that_came_to_nothing_is_told_once_and_a_series_of_crashes_ends_with_being_given_up() {
     let cause = || (String::from("the port is taken"), None);
     let (message, hint) = cause();
