@@ -3,6 +3,7 @@ use super::progress::Progress;
 use super::{Error, context::Context, foreground, logs, style};
 use crate::control::StartMode;
 use crate::control::protocol::{Reply, Request, Step};
+use crate::journal::cut_line;
 use crate::model::{ServiceName, quantity};
 use crate::sys::poll::Deadline;
 use crate::sys::signals::{self, Signals};
@@ -110,5 +111,6 @@ pub fn bring_up(context: &Context, services: &[ServiceName], request: &Request, 
 
 pub fn last_lines(context: &Context, service: &ServiceName, offset: u64) -> Vec<String> {
     let log = context.project.services.get(service).map(|service| service.log_file.as_path());
-    log.and_then(|log| logs::tail(log, offset, LAST_LINES).ok()).unwrap_or_default()
+    let lines = log.and_then(|log| logs::tail(log, offset, LAST_LINES).ok()).unwrap_or_default();
+    lines.iter().map(|line| cut_line(line)).collect()
 }

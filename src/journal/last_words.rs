@@ -32,7 +32,7 @@ impl LastWords {
         let text = String::from_utf8_lossy(log);
         let first = if is_whole { 0 } else { text.find('\n').map_or(text.len(), |at| at + 1) };
         let lines: Vec<&str> = text[first..].lines().collect();
-        let mut last_lines: Vec<String> = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| cut(line)).collect();
+        let mut last_lines: Vec<String> = lines[lines.len().saturating_sub(LINES)..].iter().map(|line| cut_line(line)).collect();
         if last_lines.is_empty() && !text.is_empty() {
             last_lines.push(end_of_line(&text));
         }
@@ -40,7 +40,8 @@ impl LastWords {
     }
 }
 
-fn cut(line: &str) -> String {
+/// The beginning of a line, as much as is shown of one.
+pub fn cut_line(line: &str) -> String {
     match line.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line.to_owned(),
@@ -70,12 +71,12 @@ fn traceback(lines: &[&str]) -> Option<Vec<String>> {
     }
     let found = &lines[from..end_of(lines, last)];
     if found.len() <= FIRST_FRAMES + LAST_FRAMES + 1 {
-        return Some(found.iter().map(|line| cut(line)).collect());
+        return Some(found.iter().map(|line| cut_line(line)).collect());
     }
     let left_out = found.len() - FIRST_FRAMES - LAST_FRAMES;
     let (first, last) = (&found[..FIRST_FRAMES], &found[found.len() - LAST_FRAMES..]);
     let middle = std::iter::once(format!("… {left_out} lines left out …"));
-    Some(first.iter().map(|line| cut(line)).chain(middle).chain(last.iter().map(|line| cut(line))).collect())
+    Some(first.iter().map(|line| cut_line(line)).chain(middle).chain(last.iter().map(|line| cut_line(line))).collect())
 }
 
 fn begins_traceback(line: &str) -> bool {

@@ -8,6 +8,6 @@ mod last_words;
 mod record;
 mod story;
 
-pub use last_words::LastWords;
+pub use last_words::{LastWords, cut_line};
 pub use record::{Asker, Ended, Happened, Limit, Record, Records, Removed, Survivor};
 pub use story::{End, Then, ends};
