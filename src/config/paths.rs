@@ -37,16 +37,28 @@ impl<'a> Paths<'a> {
     /// By its text, and where its links lead as far as it exists.
     pub fn truly_inside(&mut self, text: &str, span: &Span, name: &str, faults: &mut Faults) -> Option<PathBuf> {
         let path = self.inside(text, span, name, faults)?;
-        if self.stays(&path) {
-            return Some(path);
+        self.led_inside(&path, &path, name, span, faults).then_some(path)
+    }
+
+    /// Of a log, whose folder decides: its own name may become a link while the worker runs, and whoever opens it follows none.
+    pub fn log(&mut self, text: &str, span: &Span, faults: &mut Faults) -> Option<PathBuf> {
+        let path = self.inside(text, span, "log_file", faults)?;
+        let folder = path.parent().filter(|folder| folder.starts_with(self.root)).unwrap_or(&path);
+        self.led_inside(folder, &path, "log_file", span, faults).then_some(path)
+    }
+
+    /// `path` is as it was given; `followed` is as far as its links are looked at.
+    fn led_inside(&mut self, followed: &Path, path: &Path, name: &str, span: &Span, faults: &mut Faults) -> bool {
+        if self.stays(followed) {
+            return true;
         }
-        let loops = path.canonicalize().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+        let loops = followed.canonicalize().is_err_and(|error| error.kind() != ErrorKind::NotFound);
         let problem = match loops {
             true => Problem::new(format!("`{name}` goes through a link that leads nowhere: {}", path.display())).hint("repair the link"),
-            false => leads_out(name, &path),
+            false => leads_out(name, path),
         };
         faults.add(problem.at(span));
-        None
+        false
     }
 
     /// Whether its links, as far as it exists, lead to something inside the project.

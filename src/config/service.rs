@@ -1,7 +1,7 @@
 //! One service: defaults filled in, and what its keys mean together.
 
 use super::error::Problem;
-use super::paths::{Paths, leads_out};
+use super::paths::Paths;
 use super::probe::{Address, Url};
 use super::quantities::Seconds;
 use super::read::{At, Faults};
@@ -253,9 +253,6 @@ fn watch(given: &schema::Service, shared: &Shared<'_>, faults: &mut Faults) -> V
 fn log_file(name: &ServiceName, at: &At<schema::Service>, shared: &mut Shared<'_>, faults: &mut Faults) -> PathBuf {
     let default = shared.log_dir.join(format!("dev_{name}.log"));
     let Some(given) = &at.value.log_file else {
-        if !shared.paths.stays(&default) && shared.paths.stays(&shared.log_dir) {
-            faults.add(leads_out("log_file", &default).at(&at.key));
-        }
         return default;
     };
     let text = given.value.replace("{service}", name.as_str());
@@ -263,7 +260,7 @@ fn log_file(name: &ServiceName, at: &At<schema::Service>, shared: &mut Shared<'_
         let problem = Problem::new("`log_file` has a placeholder other than {service}").at(&given.span);
         faults.add(problem.hint("for instance log_file = \"logs/dev_{service}.log\""));
     }
-    let path = shared.paths.truly_inside(&text, &given.span, "log_file", faults).unwrap_or(default);
+    let path = shared.paths.log(&text, &given.span, faults).unwrap_or(default);
     if path.is_dir() {
         let problem = Problem::new(format!("`log_file` is a folder: {}", path.display())).at(&given.span);
         faults.add(problem.hint("name a file in it: \"logs/dev_{service}.log\""));

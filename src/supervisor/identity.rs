@@ -8,6 +8,7 @@ use super::environment::Environment;
 use super::set::{self, Traits};
 use crate::engine::{Process, Slot};
 use crate::model::{COOKIE, Project};
+use crate::sys::logfile;
 use crate::sys::pidfd::{self, PidFd};
 use crate::sys::procfs::{self, Reader, Stat};
 
@@ -47,7 +48,7 @@ pub fn main_process(project: &Project, slot: &Slot) -> Option<Stat> {
         cookie: environment.cookie(&slot.spec, run),
         root: project.root.clone(),
         mark: environment.mark(run),
-        log: procfs::file_id(&slot.spec.log_file),
+        log: logfile::id(&slot.spec.log_file),
         recorded: std::collections::BTreeSet::new(),
         stranger: true,
         group: None,

@@ -33,7 +33,7 @@ use crate::sys::folders::{self, Folders};
 use crate::sys::keeper::KeeperLink;
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
-use crate::sys::{Os, clock, procfs, scan, spawn};
+use crate::sys::{Os, clock, logfile, procfs, scan, spawn};
 use foreground::Foreground;
 use std::collections::BTreeMap;
 use std::io;
@@ -128,7 +128,7 @@ impl LinuxOs {
     }
 
     fn track(&mut self, id: RunId, service: &Arc<Service>, main: Option<ProcId>) -> &mut Run {
-        let log = self.has_log(service).then(|| procfs::file_id(&service.log_file)).flatten();
+        let log = self.has_log(service).then(|| logfile::id(&service.log_file)).flatten();
         let cookie = self.environment.cookie(service, id);
         let root = self.project.root.clone();
         let mark = self.environment.mark(id);

@@ -4,7 +4,7 @@
 //! that ends meanwhile is left out.
 
 use super::procfs::{self, Reader, Stat};
-use super::{cgroup, clock};
+use super::{cgroup, clock, logfile};
 use crate::cleanup::Me;
 use crate::engine::{Remains, Running, Survey};
 use crate::model::{BootTime, COOKIE, FileId, MAIN_PID, Mark, Observed, Pid, ProcId, Project, ProjectId, ROOT, RunId, ServiceName};
@@ -123,7 +123,7 @@ fn run_named_by(cookie: &str, project: &Project) -> Option<(ServiceName, RunId)>
 /// What the log of each service that devstack runs leads to now.
 pub fn log_files(project: &Project) -> Vec<(ServiceName, FileId)> {
     let ours = project.services.values().filter(|service| !service.external);
-    ours.filter_map(|service| Some((service.name.clone(), procfs::file_id(&service.log_file)?))).collect()
+    ours.filter_map(|service| Some((service.name.clone(), logfile::id(&service.log_file)?))).collect()
 }
 
 struct Scan<'a> {

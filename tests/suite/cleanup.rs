@@ -207,6 +207,20 @@ fn a_log_that_leads_to_dev_null_proves_nothing() {
     assert!(is_alive(stranger));
 }
 
+#[test]
+fn a_log_that_leads_to_anothers_file_does_not_prove_who_writes_to_that() {
+    for put in [|from: &Path, to: &Path| std::os::unix::fs::symlink(from, to), |from: &Path, to: &Path| std::fs::hard_link(from, to)] {
+        let mut world = World::new();
+        let mut command = world.command(&["sleep", "600"]);
+        let output = world.log().with_file_name("of a stranger");
+        let file = std::fs::File::create(&output).expect("a file");
+        let stranger = world.start(command.stdout(file.try_clone().expect("a copy")).stderr(file));
+        put(&output, &world.log()).expect("a link");
+        assert!(touched(world.clean(&everything())).is_empty());
+        assert!(is_alive(stranger));
+    }
+}
+
 /// Run by the next test, inside a shell of a worker: what a person does who types the command there.
 #[test]
 #[ignore = "a part of another test"]

@@ -172,8 +172,8 @@ fn a_log_folder_that_became_a_link_and_whatever_stands_in_place_of_a_log_is_refu
                 fs::create_dir(&logs).expect("logs");
                 symlink(&victim, &log).expect("a link")
             }),
-            2,
-            "leaves the project through a link",
+            1,
+            "it is a symbolic link",
         ),
         (
             "a log linked inside",
