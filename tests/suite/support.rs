@@ -107,11 +107,15 @@ impl TestStack {
         self.begin_command(self.command(line))
     }
 
-    pub fn begin_command(&self, mut command: Command) -> Running<'_> {
+    pub fn begin_command(&self, command: Command) -> Running<'_> {
+        self.try_begin(command).expect("it starts")
+    }
+
+    fn try_begin(&self, mut command: Command) -> std::io::Result<Running<'_>> {
         let (stdout, stderr) = (self.new_output("stdout"), self.new_output("stderr"));
         let new = |path: &Path| File::options().append(true).create_new(true).open(path).expect("a file");
-        let child = command.stdout(new(&stdout)).stderr(new(&stderr)).spawn().expect("it starts");
-        Running { child, stdout, stderr, said: format!("{command:?}"), stack: PhantomData }
+        let child = command.stdout(new(&stdout)).stderr(new(&stderr)).spawn()?;
+        Ok(Running { child, stdout, stderr, said: format!("{command:?}"), stack: PhantomData })
     }
 
     /// Where a command's output goes; outside of the project.
@@ -235,7 +239,9 @@ impl Drop for TestStack {
         let devstack = |stack: &Self| stack.processes().into_iter().filter(|id| stack.is_devstack(id.pid)).collect::<Vec<_>>();
         devstack(self).into_iter().for_each(|id| send(id, Signal::CONT));
         if self.root.join("devstack.toml").exists() {
-            let _ = self.begin("stop --supervisor --kill").end_within(Duration::from_secs(10));
+            // What a test started may have taken every number: then nothing can be asked, and a panic here would end nothing.
+            let stop = self.try_begin(self.command("stop --supervisor --kill"));
+            let _ = stop.map(|mut stop| stop.end_within(Duration::from_secs(10)));
         }
         let trackers_until = Instant::now() + Duration::from_secs(2);
         let until = Instant::now() + PATIENCE;
