@@ -8,27 +8,35 @@ use nix::libc;
 
 /// The thread is scheduled first while this lives, where the kernel allows it (`CAP_SYS_NICE`); what it starts is not.
 #[derive(Debug)]
-pub struct First(());
+pub struct First {
+    /// What it returns to; `None` where the kernel did not allow it.
+    before: Option<libc::c_int>,
+}
 
 impl First {
     pub fn now() -> Self {
-        set(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, 1);
-        Self(())
+        // SAFETY: asks only.
+        let before = unsafe { libc::sched_getscheduler(0) };
+        // A realtime thread is as good as first, and its priority is somebody's choice.
+        let is_ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE].contains(&before);
+        Self { before: Some(before).filter(|_| is_ordinary && set(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, 1)) }
     }
 }
 
 impl Drop for First {
     fn drop(&mut self) {
-        set(libc::SCHED_OTHER, 0);
+        if let Some(before) = self.before {
+            set(before, 0);
+        }
     }
 }
 
-fn set(policy: libc::c_int, priority: libc::c_int) {
+fn set(policy: libc::c_int, priority: libc::c_int) -> bool {
     // SAFETY: all zeroes is a value of this structure, and the kernel only reads it.
     unsafe {
         let mut param: libc::sched_param = std::mem::zeroed();
         param.sched_priority = priority;
-        libc::sched_setscheduler(0, policy, &raw const param);
+        libc::sched_setscheduler(0, policy, &raw const param) == 0
     }
 }
 
@@ -43,6 +51,14 @@ mod tests {
         let said = Command::new("cat").arg("/proc/self/stat").output().expect("it runs").stdout;
         let said = String::from_utf8(said).expect("text");
         said.split_whitespace().nth(40).expect("a policy").to_owned()
+    }
+
+    #[test]
+    fn afterwards_the_thread_is_scheduled_as_somebody_chose() {
+        assert!(set(libc::SCHED_BATCH, 0));
+        drop(First::now());
+        // SAFETY: asks only.
+        assert_eq!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_BATCH);
     }
 
     #[test]
