@@ -15,16 +15,13 @@ use std::time::Duration;
 /// So many numbers back somebody may still live who was not seen: the others have been forking, too.
 const LOOK_BACK: Pid = 256;
 
-/// So long it keeps everything else waiting.
-const AT_A_STRETCH: Duration = Duration::from_millis(20);
-
-/// Stops what bears the mark of the run among the youngest processes, until nobody new comes.
-pub fn stop_the_youngest(traits: &Traits, household: &Household) {
+/// Stops what bears the mark of the run among the youngest processes, until nobody new comes or this has taken `at_most`.
+pub fn stop_the_youngest(traits: &Traits, household: &Household, at_most: Duration) {
     let (mut reader, begun) = (Reader::default(), clock::now());
     let mut seen = procfs::youngest().map_or(0, |youngest| youngest - LOOK_BACK);
     while let Ok(youngest) = procfs::youngest()
         && youngest != seen
-        && clock::now().since(begun) < AT_A_STRETCH
+        && clock::now().since(begun) < at_most
     {
         // The numbers began anew at the smallest: the next look at the whole set finds them.
         let from = if youngest < seen { youngest - LOOK_BACK } else { seen + 1 };

@@ -78,13 +78,12 @@ impl Journal {
         if known.is_empty() {
             return;
         }
-        let is_told = |told: &BTreeSet<RunId>| known.iter().all(|(_, last)| told.contains(&last.run));
-        let mut told = told(&journal_file::read_end(&folders.journal(), REACH));
+        let mut told = ended_in(&journal_file::read_end(&folders.journal(), REACH));
         // One that cannot be read tells nothing, and the end is rather told twice than never.
-        if !is_told(&told)
+        if !known.iter().all(|(_, last)| told.contains(&last.run))
             && let Ok(content) = journal_file::read_all(&folders.journal())
         {
-            told = self::told(&content.lines);
+            told = ended_in(&content.lines);
         }
         for (service, last) in known.iter().filter(|(_, last)| !told.contains(&last.run)) {
             self.add(|| Record::of_last_exit(service, last));
@@ -93,7 +92,7 @@ impl Journal {
 }
 
 /// The runs whose end these lines tell.
-fn told(lines: &[u8]) -> BTreeSet<RunId> {
+fn ended_in(lines: &[u8]) -> BTreeSet<RunId> {
     let records = Records::read(lines).records.into_iter();
     records.filter(|record| matches!(record.happened, Happened::Ended(_))).filter_map(|record| record.run_id).collect()
 }

@@ -37,7 +37,7 @@ impl LinuxOs {
             let next = sweep.next(clock::now(), &set::members(&found));
             perform(run, &next, &found);
             if next.hold && run.traits.group.is_none() {
-                chase::stop_the_youngest(&run.traits, &household);
+                chase::stop_the_youngest(&run.traits, &household, AT_A_STRETCH);
             }
             failpoint::reach(Failpoint::SweepBegun);
             let (on, until) = match next.then {
