@@ -106,6 +106,8 @@ pub enum Step {
         reason: String,
     },
     Stopping,
+    /// It is no longer in the configuration.
+    Removing,
     Killing,
     Ended(Outcome),
 }

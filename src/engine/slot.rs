@@ -203,7 +203,7 @@ impl Slot {
         self.pending_stop = Some(PendingStop { why, timeout: None });
     }
 
-    pub(super) fn ask_stop(&mut self, kill: bool, timeout: Option<Duration>, turn: &mut Turn) {
+    pub(super) fn ask_stop(&mut self, why: Reason, kill: bool, timeout: Option<Duration>, turn: &mut Turn) {
         self.wanted = Wanted::Down;
         self.again = false;
         match self.state.clone() {
@@ -212,11 +212,11 @@ impl Slot {
                 self.come_to_rest(turn)
             }
             // Its commands may have children of their own; nothing has been promised to anybody yet.
-            State::SettingUp { run } | State::Clearing { run } | State::PreStart { run, .. } => self.sweep(run, Reason::Requested, turn),
+            State::SettingUp { run } | State::Clearing { run } | State::PreStart { run, .. } => self.sweep(run, why, turn),
             State::PostStop { run, .. } if kill => self.give_up_post_stop(run, "it was killed on request", turn),
             State::Spawning { .. } | State::Draining { .. } | State::PostStop { .. } => {}
-            State::Starting { run, .. } | State::Running { run, .. } if kill => self.begin_kill(run, Reason::Requested, turn),
-            State::Starting { .. } | State::Running { .. } => self.pending_stop = Some(PendingStop { why: Reason::Requested, timeout }),
+            State::Starting { run, .. } | State::Running { run, .. } if kill => self.begin_kill(run, why, turn),
+            State::Starting { .. } | State::Running { .. } => self.pending_stop = Some(PendingStop { why, timeout }),
             State::Stopping { run, why, .. } if kill => self.begin_kill(run, why, turn),
             State::Stopping { run, why, kill_at } => {
                 let sooner = timeout.map_or(kill_at, |timeout| kill_at.min(turn.now.boot.after(timeout)));

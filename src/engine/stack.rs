@@ -1,6 +1,6 @@
 use super::slot::Turn;
 use super::{Act, Action, Command, Event, Notice, Now, Report, Slot, StartMode, State, Survey, Wanted, graph};
-use crate::model::{BootTime, RunId, Service, ServiceName};
+use crate::model::{BootTime, Reason, RunId, Service, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Stack {
         for (name, slot) in &mut self.slots {
             if !services.contains_key(name) {
                 slot.removed = true;
-                slot.ask_stop(false, None, &mut turn);
+                slot.ask_stop(Reason::ConfigChanged, false, None, &mut turn);
             }
         }
         self.settle(now, actions);
@@ -182,7 +182,7 @@ impl Stack {
 
     fn stop(&mut self, services: &[ServiceName], kill: bool, timeout: Option<Duration>, now: Now, actions: &mut Vec<Action>) {
         for name in services {
-            self.with_slot(name, now, actions, |slot, turn| slot.ask_stop(kill, timeout, turn));
+            self.with_slot(name, now, actions, |slot, turn| slot.ask_stop(Reason::Requested, kill, timeout, turn));
         }
     }
 

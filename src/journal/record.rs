@@ -34,6 +34,10 @@ pub enum Happened {
         services: Vec<ServiceName>,
         by: Asker,
     },
+    /// devstack itself was told by a signal to stop everything.
+    Signalled {
+        signal: Signal,
+    },
     SettingUp {
         command: Vec<String>,
     },

@@ -1,6 +1,6 @@
 use super::{Asker, Ended, Happened, Limit, Record};
 use crate::engine::Swept;
-use crate::model::{Actor, Pid, Reason, RunId, ServiceName};
+use crate::model::{Actor, Pid, Reason, RunId, ServiceName, Signal};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct End {
     pub started_at: Option<Timestamp>,
     /// What was exceeded.
     pub limit: Option<Limit>,
-    /// What the probes said, which files changed, or why it could not be started.
+    /// What the probes said, which files changed, which signal devstack was sent, or why it could not be started.
     pub detail: Option<String>,
     /// When it was asked to stop.
     pub stopping_at: Option<Timestamp>,
@@ -91,17 +91,26 @@ struct Course {
     swept: Vec<Swept>,
 }
 
+/// How somebody had devstack stop a service.
+enum Wish {
+    Asked(Asker),
+    Signalled(Signal),
+}
+
 /// The ends of `service`, oldest first. A run that is told to have ended twice ended the first time.
 pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     let mut course = Course::default();
-    let mut asked = None;
+    let mut wish = None;
     for record in records {
         if let Happened::Asked { what, services, by } = &record.happened
             && what != "start"
             && (services.is_empty() || services.contains(service))
         {
-            asked = Some(by.clone());
+            wish = Some(Wish::Asked(by.clone()));
+        }
+        if let Happened::Signalled { signal } = record.happened {
+            wish = Some(Wish::Signalled(signal));
         }
         if record.service.as_ref() != Some(service) {
             continue;
@@ -114,7 +123,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
         match &record.happened {
             Happened::Starting { .. } => {
                 // What was asked for before has come to its end, whether there was anything to end or not.
-                asked = None;
+                wish = None;
                 course.started_at = Some(record.at);
                 if let (Some(last), Some(run_id)) = (last.filter(|last| is_open(last.then.as_ref())), record.run_id) {
                     let after_seconds = (record.at.duration_since(last.at).as_secs_f64() * 1000.0).round() / 1000.0;
@@ -130,13 +139,19 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             Happened::Ended(ended) => {
                 let course = std::mem::take(&mut course);
                 let reason = ended.reason;
+                let (asked_by, signalled) = match wish.take().filter(|_| reason == Reason::Requested) {
+                    Some(Wish::Asked(by)) => (Some(by), None),
+                    Some(Wish::Signalled(signal)) => (None, Some(format!("devstack was sent {signal}"))),
+                    None => (None, None),
+                };
                 ends.push(End {
-                    asked_by: asked.take().filter(|_| reason == Reason::Requested),
+                    asked_by,
                     started_at: course.started_at.or_else(|| before(record.at, ended.uptime_seconds)),
                     limit: course.limit.filter(|_| matches!(reason, Reason::MemoryLimit | Reason::CpuLimit)),
                     detail: match reason {
                         Reason::Unhealthy => course.detail,
                         Reason::FilesChanged => course.changed,
+                        Reason::Requested => signalled,
                         _ => None,
                     },
                     stopping_at: course.stopping_at,
@@ -165,6 +180,7 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             Happened::SupervisorStarted { .. }
             | Happened::SupervisorLeft { .. }
             | Happened::Asked { .. }
+            | Happened::Signalled { .. }
             | Happened::SettingUp { .. }
             | Happened::Hook { .. }
             | Happened::HookFailed { .. }

@@ -198,11 +198,11 @@ impl<'a> Alone<'a> {
             signals::CHILD_ENDED => return Ok(Some(Message::ChildEnded)),
             signals::TERMINATE | signals::INTERRUPT => {
                 self.note_stop(signal);
-                return Ok(Some(Message::Terminate));
+                return Ok(Some(Message::Terminate(signal)));
             }
             signals::HANG_UP if by_session => {
                 self.note_stop(signal);
-                return Ok(Some(Message::Terminate));
+                return Ok(Some(Message::Terminate(signal)));
             }
             signals::TERMINAL_STOP => {
                 self.supervisor.driver.os_mut().hold_all(Signal::STOP);

@@ -3,7 +3,7 @@ use super::upgrade::Asker;
 use crate::control::protocol::{Reply, Request};
 use crate::engine::{Notice, Report};
 use crate::journal::Happened;
-use crate::model::{ProcId, RunId, ServiceName};
+use crate::model::{ProcId, RunId, ServiceName, Signal};
 use tokio::sync::mpsc;
 
 /// What reaches the one owner of the stack. Producers are tasks that hold no state of their own.
@@ -24,8 +24,8 @@ pub enum Message {
     Asked(Happened),
     Request(Request, mpsc::Sender<Reply>),
     Upgrade(Asker),
-    /// SIGTERM or SIGINT.
-    Terminate,
+    /// SIGTERM, or another that asks for the same.
+    Terminate(Signal),
 }
 
 /// Where producers put their messages.

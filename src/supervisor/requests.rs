@@ -4,8 +4,8 @@ use super::tracker::{Goal, Pending, Tracker};
 use super::{Driver, linux::LinuxOs, view};
 use crate::config::{self, Location};
 use crate::control::protocol::{Refusal, Reply, Request};
-use crate::control::{ProjectView, Snapshot, StartMode, SupervisorView};
-use crate::engine::{Command, Event, Notice, Now, Stack};
+use crate::control::{ProjectView, Snapshot, SupervisorView};
+use crate::engine::{Command, Event, Notice, Now, Slot, Stack};
 use crate::model::{MIB, ServiceName};
 use crate::sys::{Os, clock, procfs, socket};
 use std::collections::BTreeMap;
@@ -43,18 +43,23 @@ impl Requests {
             }
             Request::Start { .. } if driver.stack().is_leaving() => return Err(Refusal::ShuttingDown),
             Request::Start { services, mode, replace } => {
-                self.reload(driver)?;
+                self.tell_earlier(driver);
+                let removed = self.reload(driver)?;
                 let services = known(services, driver.stack())?;
-                self.start(services, mode, replace, reply.clone(), driver);
+                let all = driver.stack().with_dependencies(&services);
+                let pending = Pending::new(Goal::Up, services.clone(), all, reply.clone()).and_down(&removed);
+                self.begin(pending, Command::Start { services, mode, replace }, driver);
             }
             Request::Stop { services, kill, timeout_seconds } => {
                 let services = known(services, driver.stack())?;
                 let pending = Pending::new(Goal::Down, services.clone(), [], reply.clone());
+                self.tell_earlier(driver);
                 self.begin(pending, Command::Stop { services, kill, timeout: duration(timeout_seconds) }, driver);
             }
             Request::Shutdown { kill, timeout_seconds } => {
                 self.last_words.push(reply.clone());
                 let pending = Pending::new(Goal::Down, known(Vec::new(), driver.stack())?, [], reply.clone());
+                self.tell_earlier(driver);
                 self.begin(pending, Command::Shutdown { kill, timeout: duration(timeout_seconds) }, driver);
             }
         }
@@ -67,32 +72,28 @@ impl Requests {
         driver.handle([Event::Command(Command::Shutdown { kill, timeout: None })]);
     }
 
-    /// The configuration on disk is the only source of what may run.
-    fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<(), Refusal> {
+    /// The configuration on disk is the only source of what may run. Answers who runs and is no longer in it.
+    fn reload(&mut self, driver: &mut Driver<LinuxOs>) -> Result<Vec<ServiceName>, Refusal> {
         let trust = config::Trust::of_user(socket::own_user());
         let project = config::load(&self.location, trust).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
         let project = Arc::new(project);
         driver.os_mut().adopt_project(project.clone());
+        let removed = |(name, slot): (&ServiceName, &Slot)| {
+            (slot.state.run().is_some() && !project.services.contains_key(name)).then(|| name.clone())
+        };
+        let removed = driver.stack().slots().iter().filter_map(removed).collect();
         driver.configure(&project.services);
-        Ok(())
+        Ok(removed)
     }
 
-    fn start(
-        &mut self,
-        services: Vec<ServiceName>,
-        mode: StartMode,
-        replace: bool,
-        reply: mpsc::Sender<Reply>,
-        driver: &mut Driver<LinuxOs>,
-    ) {
-        let all = driver.stack().with_dependencies(&services);
-        self.begin(Pending::new(Goal::Up, services.clone(), all, reply), Command::Start { services, mode, replace }, driver);
-    }
-
-    /// Earlier notices belong to earlier requests; what the command itself causes belongs to this one too.
-    fn begin(&mut self, pending: Pending, command: Command, driver: &mut Driver<LinuxOs>) {
+    /// Earlier notices belong to earlier requests.
+    fn tell_earlier(&mut self, driver: &mut Driver<LinuxOs>) {
         let earlier = std::mem::take(&mut driver.os_mut().notices);
         self.tracker.tell(&earlier, driver.stack());
+    }
+
+    /// What the command itself causes belongs to it too.
+    fn begin(&mut self, pending: Pending, command: Command, driver: &mut Driver<LinuxOs>) {
         self.tracker.add(pending);
         driver.handle([Event::Command(command)]);
     }

@@ -14,7 +14,7 @@ use super::{Driver, launch, serve, store};
 use crate::config::{self, Location};
 use crate::engine::{Event, Notice, Report, Stack};
 use crate::journal::Happened;
-use crate::model::{Pid, Project, ServiceName};
+use crate::model::{Pid, Project, ServiceName, Signal};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::folders::Folders;
 use crate::sys::keeper::{self, KeeperLink};
@@ -289,7 +289,8 @@ impl Supervisor {
                     self.requests.take(request, reply, &mut self.driver);
                 }
                 Message::Upgrade(asker) => self.upgrade.add(asker),
-                Message::Terminate => {
+                Message::Terminate(signal) => {
+                    self.driver.os_mut().journal().note_devstack(clock::both().wall, Happened::Signalled { signal });
                     self.driver.handle(std::mem::take(&mut events));
                     self.requests.terminate(&mut self.driver);
                 }
@@ -382,6 +383,6 @@ fn forward_signals(inbox: &mpsc::Sender<Message>) -> io::Result<()> {
         Ok(())
     };
     forward(SignalKind::child(), || Message::ChildEnded)?;
-    forward(SignalKind::terminate(), || Message::Terminate)?;
-    forward(SignalKind::interrupt(), || Message::Terminate)
+    forward(SignalKind::terminate(), || Message::Terminate(Signal::TERM))?;
+    forward(SignalKind::interrupt(), || Message::Terminate(Signal::INT))
 }

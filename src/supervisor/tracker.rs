@@ -16,11 +16,10 @@ pub enum Goal {
 
 /// One request that is not answered yet.
 pub struct Pending {
-    goal: Goal,
     reply: mpsc::Sender<Reply>,
     /// Named in the request; the others are dependencies, told only when they fail.
     named: BTreeSet<ServiceName>,
-    open: BTreeSet<ServiceName>,
+    open: BTreeMap<ServiceName, Goal>,
     outcomes: BTreeMap<ServiceName, Ending>,
     /// Something was heard of them since the request came.
     heard: BTreeSet<ServiceName>,
@@ -34,21 +33,26 @@ impl Pending {
         reply: mpsc::Sender<Reply>,
     ) -> Self {
         let named: BTreeSet<ServiceName> = named.into_iter().collect();
-        let open = all.into_iter().chain(named.iter().cloned()).collect();
-        Self { goal, reply, named, open, outcomes: BTreeMap::new(), heard: BTreeSet::new() }
+        let open = all.into_iter().chain(named.iter().cloned()).map(|service| (service, goal)).collect();
+        Self { reply, named, open, outcomes: BTreeMap::new(), heard: BTreeSet::new() }
+    }
+
+    /// What goes for another reason than that somebody named it, and is told and waited for all the same.
+    pub fn and_down(mut self, services: &[ServiceName]) -> Self {
+        self.named.extend(services.iter().cloned());
+        self.open.extend(services.iter().map(|service| (service.clone(), Goal::Down)));
+        self
     }
 
     fn hear(&mut self, service: &ServiceName, notice: &Notice, stack: &Stack) {
-        if !self.open.contains(service) {
-            return;
-        }
+        let Some(goal) = self.open.get(service).copied() else { return };
         if is_on_the_way(notice) {
             self.heard.insert(service.clone());
         }
         if let Some(step) = step(notice) {
             self.tell(service, step);
         }
-        let ending = match self.goal {
+        let ending = match goal {
             Goal::Up => ending_of_start(notice, || stack.slot(service).map(|slot| view::wanted(&slot.spec)).unwrap_or_default()),
             Goal::Down => ending_of_stop(notice),
         };
@@ -72,14 +76,14 @@ impl Pending {
 
     /// What was so already when the request came, and who can no longer hope.
     fn review(&mut self, stack: &Stack) {
-        for service in self.open.clone() {
+        for (service, goal) in self.open.clone() {
             let Some(slot) = stack.slot(&service) else {
                 self.decide(service, Ending::AlreadyStopped);
                 continue;
             };
             let quiet = !self.heard.contains(&service);
             let pid = slot.process.as_ref().map(|process| process.main.pid);
-            match (self.goal, &slot.state) {
+            match (goal, &slot.state) {
                 (Goal::Up, State::Running { .. }) if quiet && !slot.is_going_down() => {
                     self.decide(service, Ending::AlreadyRunning { pid: pid.unwrap_or_default() });
                 }
@@ -92,7 +96,7 @@ impl Pending {
                 (Goal::Down, State::Stopped) if quiet => self.decide(service, Ending::AlreadyStopped),
                 (Goal::Up, State::Waiting) => {
                     let blockers = stack.blockers(&service);
-                    if !blockers.is_empty() && blockers.iter().all(|blocker| !self.open.contains(blocker)) {
+                    if !blockers.is_empty() && blockers.iter().all(|blocker| !self.open.contains_key(blocker)) {
                         self.decide(service, Ending::Blocked { by: blockers });
                     }
                 }
@@ -162,6 +166,7 @@ fn step(notice: &Notice) -> Option<Step> {
         Notice::Stopping { why: why @ (Reason::Unhealthy | Reason::HeartbeatTimeout), .. } => {
             Step::Replacing { reason: why.word().to_owned() }
         }
+        Notice::Stopping { why: Reason::ConfigChanged, .. } => Step::Removing,
         Notice::Stopping { .. } => Step::Stopping,
         Notice::Killing { .. } => Step::Killing,
         _ => return None,

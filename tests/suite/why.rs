@@ -1,8 +1,8 @@
 //! `why` and `events`: who ended what, when and how, from the journal alone.
 
-use crate::support::{TestStack, kill};
+use crate::support::{TestStack, kill, send};
 use crate::terminal::Terminal;
-use crate::world::wait_until;
+use crate::world::{is_alive, wait_until};
 use devstack::model::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -199,4 +199,36 @@ fn what_cleanup_workers_ended_is_in_the_journal() {
     let events = events(&stack, "web");
     let cleaned: Vec<&Value> = events.iter().filter(|event| event["event"] == "cleaned").collect();
     assert_eq!((cleaned.len(), &cleaned[0]["pid"], &cleaned[0]["kind"]), (1, &copy.pid.into(), &"stale".into()), "{cleaned:?}");
+}
+
+#[test]
+fn a_signal_to_devstack_itself_is_told_as_what_stopped_everything() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'");
+    for (who, signal) in [("keeper", Signal::TERM), ("supervisor", Signal::INT)] {
+        stack.run("start").ends_with(0);
+        let supervisor = stack.supervisor();
+        send(if who == "keeper" { stack.keeper() } else { supervisor }, signal);
+        wait_until("devstack has left", || !is_alive(supervisor));
+        let end = &why(&stack, "web")["ends"][0];
+        assert_eq!((&end["reason"], &end["by"], &end["asked_by"]), (&"requested".into(), &"user".into(), &Value::Null), "{end:#}");
+        assert_eq!(end["detail"], format!("devstack was sent {signal}"), "{end:#}");
+        let told = stack.run("why web -n 1").ends_with(0);
+        assert!(told.stdout.contains(&format!("somebody asked devstack for it: devstack was sent {signal}")), "{}", told.stdout);
+    }
+    assert!(stack.run("events").ends_with(0).stdout.contains("devstack was sent SIGTERM: stopping everything"));
+}
+
+#[test]
+fn a_service_that_left_the_configuration_is_stopped_because_of_that_and_start_says_so() {
+    let stack = TestStack::new("[services.old]\ncommand = 'python3 worker.py old'\n[services.web]\ncommand = 'python3 worker.py web'");
+    stack.run("start").ends_with(0);
+    let old = stack.pid("old");
+    stack.configure("[services.web]\ncommand = 'python3 worker.py web'");
+    let done = stack.run("start").ends_with(0);
+    assert!(done.stderr.contains("old: no longer in devstack.toml: stopping\n") && done.stderr.contains("old: stopped ("), "{done:?}");
+    assert!(done.stderr.contains("web: already running"), "{done:?}");
+    assert!(!is_alive(old));
+    let told = events(&stack, "");
+    let end = told.iter().find(|event| event["event"] == "ended").expect("it is told");
+    assert_eq!((&end["service"], &end["reason"], &end["by"]), (&"old".into(), &"config_changed".into(), &"user".into()), "{end:#}");
 }

@@ -13,6 +13,7 @@ pub fn of(happened: &Happened) -> String {
             let of = if services.is_empty() { "everything".to_owned() } else { services.join(", ") };
             format!("asked to {what} {of}: {}", asker(by))
         }
+        Happened::Signalled { signal } => format!("devstack was sent {signal}: stopping everything"),
         Happened::SettingUp { command } => format!("setting up: {}", command.join(" ")),
         Happened::Hook { hook, command } => format!("{hook}: {}", command.join(" ")),
         Happened::HookFailed { message, .. } | Happened::WatchTrouble { message } => message.clone(),

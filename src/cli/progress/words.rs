@@ -22,6 +22,7 @@ pub fn step(step: &Step) -> String {
         Step::Starting { .. } => "starting".to_owned(),
         Step::Replacing { reason } => format!("running but {reason}: restarting"),
         Step::Stopping => "stopping".to_owned(),
+        Step::Removing => "no longer in devstack.toml: stopping".to_owned(),
         Step::Killing => "killing what did not stop in time".to_owned(),
         Step::Ended(outcome) => ending(&outcome.result),
     }

@@ -90,8 +90,9 @@ fn who(end: &End) -> String {
     match end.ended.by {
         Actor::User => match (&end.asked_by, end.ended.reason) {
             (Some(by), _) => asker(by),
-            (None, Reason::FilesChanged | Reason::ConfigChanged) => format!("somebody changed a file{}", because(end.detail.clone())),
-            (None, _) => "somebody asked devstack for it".to_owned(),
+            (None, Reason::FilesChanged) => format!("somebody changed a file{}", because(end.detail.clone())),
+            (None, Reason::ConfigChanged) => "somebody took it out of devstack.toml".to_owned(),
+            (None, _) => format!("somebody asked devstack for it{}", because(end.detail.clone())),
         },
         Actor::Devstack => {
             let limit = end.limit.as_ref().map(|limit| format!("it used {}", limit.words()));
