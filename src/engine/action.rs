@@ -212,7 +212,12 @@ pub enum Notice {
     },
     /// A start was given up before there was a process.
     Refused(Cause),
-    /// At rest, because somebody wanted it so.
+    /// A start was taken back before there was a process; `during`: what was under way, `its set-up`.
+    CutShort {
+        during: String,
+        why: Reason,
+    },
+    /// At rest, because somebody wanted it so; how its run ended, if it was this that ended one.
     Stopped {
         exit: Option<Exit>,
     },

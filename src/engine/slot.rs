@@ -209,10 +209,10 @@ impl Slot {
         match self.state.clone() {
             State::Stopped => {}
             State::Waiting | State::Backoff { .. } | State::Exited { .. } | State::Failed { .. } | State::Present => {
-                self.come_to_rest(turn)
+                self.come_to_rest(None, turn)
             }
             // Its commands may have children of their own; nothing has been promised to anybody yet.
-            State::SettingUp { run } | State::Clearing { run } | State::PreStart { run, .. } => self.sweep(run, why, turn),
+            State::SettingUp { run } | State::Clearing { run } | State::PreStart { run, .. } => self.cut_short(run, why, turn),
             State::PostStop { run, .. } if kill => self.give_up_post_stop(run, "it was killed on request", turn),
             State::Spawning { .. } | State::Draining { .. } | State::PostStop { .. } => {}
             State::Starting { run, .. } | State::Running { run, .. } if kill => self.begin_kill(run, why, turn),

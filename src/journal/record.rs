@@ -115,6 +115,11 @@ pub enum Happened {
     FilesChanged {
         paths: Vec<String>,
     },
+    /// A start was taken back before there was a process.
+    CutShort {
+        during: String,
+        reason: Reason,
+    },
     /// A start was given up before there was a process.
     Refused {
         message: String,
@@ -208,11 +213,11 @@ impl From<&Measured> for Limit {
 }
 
 impl Limit {
-    /// `2051 MB of 2048 MB`.
+    /// `2051 MB of 2048 MB`, `85 % CPU of 80 %`.
     pub fn words(&self) -> String {
         match self.of.as_str() {
             "memory" => format!("{:.0} MB of {:.0} MB", self.used, self.limit),
-            of => format!("{of}: {:.0} % of {:.0} % of a core", self.used, self.limit),
+            _ => format!("{:.0} % CPU of {:.0} %", self.used, self.limit),
         }
     }
 }
@@ -279,6 +284,7 @@ impl Record {
                 let (message, hint) = words(cause);
                 (None, Happened::Refused { message, hint })
             }
+            Notice::CutShort { during, why } => (None, Happened::CutShort { during: during.clone(), reason: *why }),
             Notice::Stopped { .. } => (None, Happened::Stopped),
             Notice::Exited { .. } => (None, Happened::Exited),
             Notice::Failed(cause) => {

@@ -73,8 +73,9 @@ impl End {
         Self { detail: Some(message.to_owned()), ..Self::new(record, Ended::new(Reason::StartFailed, Actor::Devstack)) }
     }
 
+    /// There was no process: why not is its detail.
     pub fn is_refusal(&self) -> bool {
-        self.ended.reason == Reason::StartFailed && self.ended.pid.is_none()
+        self.ended.pid.is_none() && (self.run_id.is_none() || self.ended.reason == Reason::StartFailed)
     }
 }
 
@@ -102,6 +103,8 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     let mut course = Course::default();
     let mut wish = None;
+    // Of the last one nothing is left but what its post_stop hook does, which is a run of its own.
+    let mut is_over = false;
     for record in records {
         if let Happened::Asked { what, services, by } = &record.happened
             && what != "start"
@@ -124,12 +127,14 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             Happened::Starting { .. } => {
                 // What was asked for before has come to its end, whether there was anything to end or not.
                 wish = None;
+                is_over = false;
                 course.started_at = Some(record.at);
                 if let (Some(last), Some(run_id)) = (last.filter(|last| is_open(last.then.as_ref())), record.run_id) {
                     let after_seconds = (record.at.duration_since(last.at).as_secs_f64() * 1000.0).round() / 1000.0;
                     last.then = Some(Then::Started { run_id, after_seconds });
                 }
             }
+            Happened::Hook { hook, .. } => is_over = hook == "post_stop",
             Happened::OverLimit { limit } => course.limit = Some(limit.clone()),
             Happened::Unhealthy { reason, .. } => course.detail = Some(reason.clone()),
             Happened::FilesChanged { paths } => course.changed = Some(paths.join(", ")).filter(|paths| !paths.is_empty()),
@@ -161,10 +166,22 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
                 });
             }
             // A set that is killed as a whole is told before its main process has ended.
-            Happened::Swept { processes } => match ends.iter_mut().rfind(|end| end.run_id == record.run_id) {
+            Happened::Swept { processes } => match ends.iter_mut().rfind(|end| end.run_id == record.run_id || is_over) {
                 Some(end) => end.swept.extend(processes.iter().cloned()),
                 None => course.swept.extend(processes.iter().cloned()),
             },
+            Happened::CutShort { during, reason } => {
+                let asked_by = match wish.take().filter(|_| *reason == Reason::Requested) {
+                    Some(Wish::Asked(by)) => Some(by),
+                    Some(Wish::Signalled(_)) | None => None,
+                };
+                let (by, cause) = match reason {
+                    Reason::StartFailed => (Actor::Devstack, ", as devstack was killed"),
+                    _ => (Actor::User, ""),
+                };
+                let detail = Some(format!("cut short during {during}{cause}"));
+                ends.push(End { asked_by, detail, ..End::new(record, Ended::new(*reason, by)) });
+            }
             Happened::Refused { message, .. } => ends.push(End::refused(record, message)),
             Happened::RestartsIn { seconds } => follow(last, Then::RestartsIn { seconds: *seconds }),
             Happened::Stopped => follow(last, Then::Stopped),
@@ -182,7 +199,6 @@ pub fn ends(records: &[Record], service: &ServiceName) -> Vec<End> {
             | Happened::Asked { .. }
             | Happened::Signalled { .. }
             | Happened::SettingUp { .. }
-            | Happened::Hook { .. }
             | Happened::HookFailed { .. }
             | Happened::WatchTrouble { .. }
             | Happened::Waiting { .. }

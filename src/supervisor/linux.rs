@@ -288,6 +288,9 @@ impl Os for LinuxOs {
         if let Ok(Some(process)) = PidFd::open(main)
             && let Ok(pidfd) = Readiness::of(&process)
         {
+            if !stat.is_dead() {
+                self.announce(&service.name, Notice::Adopted { run: id, main });
+            }
             self.watch_end(id, Rc::new(pidfd));
             self.watch_limits(id);
             if !is_ready

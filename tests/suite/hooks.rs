@@ -94,6 +94,10 @@ fn a_stop_in_the_middle_of_a_hook_leaves_nothing_of_it() {
     stack.run("stop").ends_with(0);
     assert!(!is_alive(child), "the child of a hook is the service's as well");
     assert_eq!(story(&stack), ["after: requested none none"]);
+    let told = stack.run("why web -n 1").ends_with(0).stdout;
+    for part in ["not started, ", "why      cut short during its pre_start hook", "devstack stop (pid ", "then     stopped"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     stack.run("stop --supervisor").ends_with(0);
     assert_eq!(stack.processes(), []);
 }
@@ -128,7 +132,9 @@ fn what_a_hook_leaves_behind_goes_with_the_run_and_with_the_hook_after_it() {
     assert!(is_alive(before), "it may be what the worker needs");
     stack.run("stop").ends_with(0);
     assert!(!is_alive(before));
-    assert!(stack.root.join("after").exists());
+    let after = std::fs::read_to_string(stack.root.join("after")).expect("the hook ran");
+    let told = stack.run("why web --json").ends_with(0).stdout;
+    assert!(told.contains(&format!("\"pid\": {}", after.trim())), "what the hook left is told with the run: {told}");
     assert_eq!(stack.processes().len(), 2, "keeper and supervisor");
     stack.run("stop --supervisor").ends_with(0);
     assert_eq!(stack.processes(), []);
@@ -177,4 +183,29 @@ fn check_has_nothing_to_say_against_hooks() {
     let stack = hooked("", "true", "true", "");
     let done = stack.run("check").ends_with(0);
     assert!(!done.stderr.contains("hooks"), "{done:?}");
+}
+
+#[test]
+fn an_earlier_exit_is_not_told_of_a_start_that_was_cut_short() {
+    let stack = hooked("await go exit 7", "if [ -e go ]; then echo $$ >child; exec sleep 600; fi", "true", "ready = { delay = '0s' }");
+    stack.run("start").ends_with(0);
+    stack.write("go", "");
+    stack.wait_for_state("web", "exited");
+    stack.run("start --no-wait").ends_with(0);
+    let hook = child(&stack);
+    let done = stack.run("stop").ends_with(0).says("web: stopped\n");
+    assert!(!done.stderr.contains("exit status 7") && !is_alive(hook), "{done:?}");
+}
+
+#[test]
+fn a_supervisor_killed_during_the_hook_before_a_run_tells_the_hook_after_it_that_there_was_no_start() {
+    let stack = hooked("", "[ -e child ] || { echo $$ >child; exec sleep 600; }", HOW, "");
+    stack.run("start --no-wait").ends_with(0);
+    let hook = child(&stack);
+    kill(stack.supervisor());
+    stack.wait_for_state("web", "running");
+    assert!(!is_alive(hook));
+    assert_eq!(story(&stack)[0], "after: start_failed none none");
+    let told = stack.run("why web").ends_with(0).stdout;
+    assert!(told.contains("cut short during its pre_start hook, as devstack was killed"), "{told}");
 }

@@ -232,3 +232,17 @@ fn a_service_that_left_the_configuration_is_stopped_because_of_that_and_start_sa
     let end = told.iter().find(|event| event["event"] == "ended").expect("it is told");
     assert_eq!((&end["service"], &end["reason"], &end["by"]), (&"old".into(), &"config_changed".into(), &"user".into()), "{end:#}");
 }
+
+#[test]
+fn only_who_lives_is_told_to_be_adopted() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'\n[services.bot]\ncommand = 'python3 worker.py bot'");
+    stack.run("start").ends_with(0);
+    let web = stack.pid("web");
+    crate::crash::kill_both(stack.keeper(), stack.supervisor());
+    kill(web);
+    wait_until("it is gone", || !is_alive(web));
+    stack.run("start").ends_with(0);
+    let told = events(&stack, "");
+    let adopted: Vec<&Value> = told.iter().filter(|event| event["event"] == "adopted").map(|event| &event["service"]).collect();
+    assert_eq!(adopted, ["bot"]);
+}

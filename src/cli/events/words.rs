@@ -52,6 +52,7 @@ pub fn of(happened: &Happened) -> String {
             format!("ended with it: {}", processes.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         Happened::RestartsIn { seconds } => format!("starts again in {}", duration(*seconds)),
+        Happened::CutShort { during, reason } => format!("start cut short during {during}: {reason}"),
         Happened::Refused { message, .. } => format!("not started: {message}"),
         Happened::Stopped => "stopped".to_owned(),
         Happened::Exited => "exited, and stays so".to_owned(),

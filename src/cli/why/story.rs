@@ -73,6 +73,7 @@ fn facts(end: &End) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if end.is_refusal() {
         facts.extend(end.detail.clone().map(|detail| ("why", detail)));
+        facts.extend(end.asked_by.as_ref().map(|by| ("who", asker(by))));
     } else {
         facts.push(("who", who(end)));
         facts.push(("exit", how(end)));

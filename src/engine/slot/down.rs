@@ -39,6 +39,18 @@ impl Slot {
         self.sweep(run, why, turn);
     }
 
+    /// A start that is taken back before there is a process.
+    pub(super) fn cut_short(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
+        let during = match self.state {
+            State::SettingUp { .. } => "its set-up",
+            State::Clearing { .. } => "the clean-up before it",
+            State::PreStart { .. } => "its pre_start hook",
+            _ => "its start",
+        };
+        self.announce(turn, Notice::CutShort { during: during.to_owned(), why });
+        self.sweep(run, why, turn);
+    }
+
     /// Kills whatever there is of a run.
     pub(super) fn sweep(&mut self, run: RunId, why: Reason, turn: &mut Turn) {
         self.pending_stop = None;
@@ -113,7 +125,8 @@ impl Slot {
         // What the ledger brought back knows no environment: only the configuration does.
         self.take_newer_spec();
         if self.wanted == Wanted::Down || self.removed {
-            return self.come_to_rest(turn);
+            let ended = self.last_exit.as_ref().filter(|_| verdict == Some(Verdict::Ended));
+            return self.come_to_rest(ended.map(|last| last.exit.clone()), turn);
         }
         let last = match verdict {
             _ if self.again => None,
@@ -144,15 +157,17 @@ impl Slot {
     pub(super) fn start_limit_cause(&self, exit: &Exit) -> Cause {
         let limit = self.spec.start_limit;
         let seconds = limit.interval.as_secs();
-        let message = format!("restarted {} times within {seconds} s, and it ended again: {exit}", limit.burst);
+        let times = if limit.burst == 1 { "once".to_owned() } else { format!("{} times", limit.burst) };
+        let message = format!("restarted {times} within {seconds} s, and it ended again: {exit}");
         let hint = format!("see `devstack logs {0}`, then `devstack start {0}`", self.spec.name);
         Cause::new(CauseKind::StartLimit, message, Some(hint))
     }
 
-    pub(super) fn come_to_rest(&mut self, turn: &mut Turn) {
+    /// `exit`: how the run ended that is at rest now, if there was one.
+    pub(super) fn come_to_rest(&mut self, exit: Option<Exit>, turn: &mut Turn) {
         self.pending_stop = None;
         self.again = false;
         self.state = State::Stopped;
-        self.announce(turn, Notice::Stopped { exit: self.last_exit.as_ref().map(|last| last.exit.clone()) });
+        self.announce(turn, Notice::Stopped { exit });
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 impl Slot {
     pub(in crate::engine) fn on_report(&mut self, run: RunId, report: Report, turn: &mut Turn) {
         match (report, &self.state) {
-            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
+            (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.wanted == Wanted::Down => self.come_to_rest(None, turn),
             (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.newer_spec.is_some() => self.begin_start(turn),
             (Report::SetUp(Ok(())), State::SettingUp { .. }) if self.spec.external => {
                 self.state = State::Present;
@@ -16,7 +16,7 @@ impl Slot {
             }
             (Report::SetUp(Ok(())), State::SettingUp { .. }) => self.state = State::Waiting,
             (Report::SetUp(Err(cause)), State::SettingUp { .. }) => self.refused(cause, turn),
-            (Report::Cleared(Ok(())), State::Clearing { .. }) if self.wanted == Wanted::Down => self.come_to_rest(turn),
+            (Report::Cleared(Ok(())), State::Clearing { .. }) if self.wanted == Wanted::Down => self.come_to_rest(None, turn),
             (Report::Cleared(Ok(())), State::Clearing { .. }) => self.begin_run(run, turn),
             (Report::Cleared(Err(cause)), State::Clearing { .. }) => self.refused(cause, turn),
             (Report::Hooked(Ok(())), State::PreStart { .. }) => self.begin_spawn(run, turn),
@@ -181,14 +181,14 @@ impl Slot {
         let Some(run) = self.state.run() else { return };
         if let Some(process) = &self.process {
             let (process, ready) = (process.clone(), process.ready_at.is_some());
-            self.announce(turn, Notice::Adopted { run, main: process.main });
             self.act(turn, Act::Adopt { run, process, ready });
         }
         let give_up_at = turn.now.boot.after(KILL_PATIENCE);
         match &self.state {
             // Set-up commands may still run; a child that was held at its gate has ended by itself.
             State::SettingUp { .. } | State::Clearing { .. } | State::PreStart { .. } | State::Spawning { .. } => {
-                self.sweep(run, Reason::Requested, turn);
+                let why = if self.wanted == Wanted::Down { Reason::Requested } else { Reason::StartFailed };
+                self.cut_short(run, why, turn);
             }
             // Cut short or done, nobody can tell: what is left of it goes, then it runs again.
             State::PostStop { why, .. } => self.sweep(run, *why, turn),

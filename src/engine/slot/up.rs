@@ -98,7 +98,7 @@ impl Slot {
 
     pub(super) fn refused(&mut self, cause: Cause, turn: &mut Turn) {
         if self.wanted == Wanted::Down || self.removed {
-            return self.come_to_rest(turn);
+            return self.come_to_rest(None, turn);
         }
         self.announce(turn, Notice::Refused(cause.clone()));
         self.fail(cause, turn);

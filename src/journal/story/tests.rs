@@ -160,3 +160,36 @@ fn what_cleanup_workers_ends_is_no_end_of_a_run() {
     let removed = Removed { pid: 1, command: String::new(), kind: "orphan".to_owned(), action: "killed".to_owned(), reason: String::new() };
     assert_eq!(ends(&journal(vec![("web", Some(1), Happened::Cleaned(removed))]), &name("web")), []);
 }
+
+#[test]
+fn a_start_that_was_cut_short_is_told_and_what_the_hook_after_a_run_left_belongs_to_that_run() {
+    let by = Asker { pid: 7, uid: 1000, command: "devstack stop".to_owned(), parent: None };
+    let asked = Happened::Asked { what: "stop".to_owned(), services: Vec::new(), by: by.clone() };
+    let hook = |hook: &str| Happened::Hook { hook: hook.to_owned(), command: Vec::new() };
+    let left = |pid| Happened::Swept { processes: vec![Swept { pid, command: "sleep".to_owned(), evidence: "mark".to_owned() }] };
+    let cut_short = |reason| Happened::CutShort { during: "its pre_start hook".to_owned(), reason };
+    let told = ends(
+        &journal(vec![
+            ("web", None, hook("pre_start")),
+            ("web", Some(1), starting()),
+            ("web", Some(1), ended(Some(0), None, Reason::Exited, Actor::Worker)),
+            ("web", None, hook("post_stop")),
+            ("web", Some(2), left(5)),
+            ("web", None, hook("pre_start")),
+            ("", None, asked),
+            ("web", None, cut_short(Reason::Requested)),
+            ("web", None, Happened::Stopped),
+            ("web", None, cut_short(Reason::StartFailed)),
+            ("web", Some(4), left(6)),
+            ("web", Some(4), starting()),
+            ("web", Some(4), ended(Some(0), None, Reason::Exited, Actor::Worker)),
+        ]),
+        &name("web"),
+    );
+    let [first, cut, lost, last] = told.as_slice() else { panic!("{told:#?}") };
+    let pids = |end: &End| end.swept.iter().map(|one| one.pid).collect::<Vec<_>>();
+    assert_eq!([pids(first), pids(cut), pids(lost), pids(last)], [vec![5], vec![], vec![], vec![6]]);
+    assert_eq!((&cut.asked_by, cut.detail.as_deref()), (&Some(by), Some("cut short during its pre_start hook")));
+    assert_eq!((cut.is_refusal(), cut.ended.by, &cut.then), (true, Actor::User, &Some(Then::Stopped)));
+    assert_eq!(lost.detail.as_deref(), Some("cut short during its pre_start hook, as devstack was killed"));
+}
