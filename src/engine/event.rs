@@ -25,6 +25,8 @@ pub enum Event {
     /// Files that a service watches, relative to the project, and when the last of them changed. None named: more than could be
     /// counted.
     FilesChanged(ServiceName, BTreeSet<PathBuf>, BootTime),
+    /// What else there is of the project's runs: an earlier devstack, or one in the foreground, was killed and left it.
+    Found(Survey),
     /// Time passed; the deadlines in the states say what follows.
     Tick,
 }
@@ -123,6 +125,13 @@ pub struct Remains {
 pub struct Survey {
     pub running: Vec<Running>,
     pub remains: Vec<Remains>,
+}
+
+impl Survey {
+    pub fn retain(&mut self, of: impl Fn(&ServiceName) -> bool) {
+        self.running.retain(|one| of(&one.service));
+        self.remains.retain(|one| of(&one.service));
+    }
 }
 
 /// One answer of a health probe.

@@ -102,6 +102,18 @@ impl Stack {
         }
     }
 
+    /// As [`Self::recover`], of services at rest, in the middle of things.
+    fn take_in_found(&mut self, survey: &Survey, now: Now, actions: &mut Vec<Action>) {
+        let at_rest = self.slots.iter().filter(|(_, slot)| slot.state.run().is_none());
+        let at_rest: BTreeMap<_, _> = at_rest.map(|(name, slot)| (name.clone(), slot.latest().clone())).collect();
+        self.take_in(survey, &at_rest, now);
+        for name in
+            at_rest.keys().filter(|name| self.slots.get(*name).is_some_and(|slot| slot.state.run().is_some())).cloned().collect::<Vec<_>>()
+        {
+            self.with_slot(&name, now, actions, |slot, turn| slot.on_recovered(turn));
+        }
+    }
+
     /// Devstack itself was restarted: takes care of everything that runs or that the ledger says we own. One step with the
     /// configuration, so that nothing starts from a ledger that knows no environment, and nothing that starts now is taken for
     /// something older.
@@ -141,6 +153,7 @@ impl Stack {
             Event::FilesChanged(name, paths, at) => {
                 self.with_slot(&name, now, actions, |slot, turn| slot.on_files_changed(paths, at, turn));
             }
+            Event::Found(survey) => self.take_in_found(&survey, now, actions),
             Event::Tick => {
                 // What one deadline sets free may be due at once.
                 while self.next_deadline().is_some_and(|deadline| deadline <= now.boot) {

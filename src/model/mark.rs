@@ -20,13 +20,13 @@ pub const EXIT_SIGNAL: &str = "DEVSTACK_EXIT_SIGNAL";
 ///
 /// Only realtime processes are held to that limit, so it limits nobody; but it is inherited over fork, exec, setsid, a wiped
 /// environment and closed descriptors, and everybody may read it in `/proc/PID/limits`. From the top: a bit that no sensible
-/// limit has, 31 bits of the project's root, 10 of the run's epoch, 20 of its number.
+/// limit has, 24 bits of the project's root, 17 of the run's epoch, 20 of its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark(u64);
 
 const SIGN: u32 = 61;
-const PROJECT: u32 = 31;
-const EPOCH: u32 = 10;
+const PROJECT: u32 = 24;
+const EPOCH: u32 = 17;
 const SEQ: u32 = 20;
 
 impl Mark {

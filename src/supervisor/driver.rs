@@ -51,6 +51,15 @@ impl<O: Os> Driver<O> {
         self.perform(VecDeque::new(), actions);
     }
 
+    /// Looks for runs of those that are at rest as far as is known: a devstack in the foreground may have been killed.
+    pub fn look_for(&mut self, services: &[ServiceName]) {
+        let is_at_rest = |service| self.stack.slot(service).is_some_and(|slot| slot.state.run().is_none() && !slot.spec.external);
+        if services.iter().any(is_at_rest) {
+            let found = self.os.survey();
+            self.handle([Event::Found(found)]);
+        }
+    }
+
     /// For each run that another supervisor left: what its processes say still comes.
     pub fn still_heard(&self) -> Vec<Event> {
         let heard =

@@ -193,11 +193,13 @@ impl Os for LinuxOs {
     }
 
     fn survey(&mut self) -> Survey {
+        // Who runs one service in the foreground takes in no other.
+        if self.keeper.is_none() {
+            return Survey::default();
+        }
         let mut survey = scan::survey(&self.project).unwrap_or_default();
         // What somebody runs in the foreground is that devstack's.
-        let is_ours = |service: &ServiceName| claim::holder(&self.project.id, service).is_none();
-        survey.running.retain(|one| is_ours(&one.service));
-        survey.remains.retain(|one| is_ours(&one.service));
+        survey.retain(|service| claim::holder(&self.project.id, service).is_none());
         survey
     }
 

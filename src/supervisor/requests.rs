@@ -39,6 +39,7 @@ impl Requests {
         match request {
             Request::Status { services, tree, .. } => {
                 let services = known(services, driver.stack())?;
+                driver.look_for(&services);
                 let _ = reply.try_send(Reply::Snapshot(Box::new(self.snapshot(&services, tree, driver))));
             }
             Request::Start { .. } if driver.stack().is_leaving() => return Err(Refusal::ShuttingDown),
@@ -47,18 +48,22 @@ impl Requests {
                 let removed = self.reload(driver)?;
                 let services = known(services, driver.stack())?;
                 let all = driver.stack().with_dependencies(&services);
+                driver.look_for(&all);
                 let pending = Pending::new(Goal::Up, services.clone(), all, reply.clone()).and_down(&removed);
                 self.begin(pending, Command::Start { services, mode, replace }, driver);
             }
             Request::Stop { services, kill, timeout_seconds } => {
                 let services = known(services, driver.stack())?;
+                driver.look_for(&services);
                 let pending = Pending::new(Goal::Down, services.clone(), [], reply.clone());
                 self.tell_earlier(driver);
                 self.begin(pending, Command::Stop { services, kill, timeout: duration(timeout_seconds) }, driver);
             }
             Request::Shutdown { kill, timeout_seconds } => {
                 self.last_words.push(reply.clone());
-                let pending = Pending::new(Goal::Down, known(Vec::new(), driver.stack())?, [], reply.clone());
+                let services = known(Vec::new(), driver.stack())?;
+                driver.look_for(&services);
+                let pending = Pending::new(Goal::Down, services, [], reply.clone());
                 self.tell_earlier(driver);
                 self.begin(pending, Command::Shutdown { kill, timeout: duration(timeout_seconds) }, driver);
             }

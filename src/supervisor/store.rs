@@ -47,10 +47,14 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Runs of a new stack are numbered apart from those of any earlier one.
+/// Runs of a new stack are numbered apart from those of any earlier one, and from those of any other that lives: a service in the
+/// foreground may begin in the same second as a supervisor, which takes its worker in one day.
 pub fn new_stack() -> Stack {
-    Stack::new(seconds())
+    Stack::new((seconds() << PID_BITS) | u64::from(std::process::id()))
 }
+
+/// `pid_max` is 4,194,304 at most (proc_sys_kernel(5)).
+const PID_BITS: u32 = 22;
 
 fn seconds() -> u64 {
     u64::try_from(clock::both().wall.as_second()).unwrap_or_default()

@@ -158,6 +158,32 @@ fn killed_itself_its_worker_is_adopted_by_the_next_start_and_stopped_by_the_next
 }
 
 #[test]
+fn killed_itself_beside_a_supervisor_its_worker_is_that_ones_with_the_next_command() {
+    let stack = TestStack::new(&format!("{WEB}[services.bot]\ncommand = 'python3 worker.py bot'\n"));
+    stack.run("start bot").ends_with(0);
+    for command in ["status", "start web", "restart web", "stop web", "stop --supervisor"] {
+        let (devstack, worker) = run(&stack, "run web");
+        kill(devstack.id());
+        let done = stack.run(command);
+        match command {
+            "status" => assert_eq!((done.code, stack.pid("web")), (Some(0), worker), "{done:?}"),
+            "start web" => assert!(done.stderr.contains("web: already running") && stack.pid("web") == worker, "{done:?}"),
+            _ => assert!(done.code == Some(0) && !is_alive(worker), "{done:?}"),
+        }
+        if is_alive(worker) {
+            stack.run("stop web").ends_with(0);
+        }
+        assert!(!is_alive(worker));
+        let told = stack.run("why web -n 1 --json").ends_with(0).stdout;
+        assert!(told.contains(&format!("\"pid\": {}", worker.pid)) && told.contains("\"requested\""), "{command}: {told}");
+        if command == "restart web" {
+            stack.run("stop web").ends_with(0);
+        }
+    }
+    assert_eq!(stack.processes(), []);
+}
+
+#[test]
 fn its_restart_policy_holds_and_once_overrules_it() {
     let stack = TestStack::new(
         "[services.bad]\ncommand = 'python3 worker.py bad exit 6'\nready = { delay = '0s' }
