@@ -95,7 +95,7 @@ impl SimOs {
         }
         for (name, other) in stack.slots() {
             let needs_it = other.latest().depends_on.contains(&service.name) && self.leaving.contains(name);
-            let lives = other.state.run().is_some_and(|run| self.world.members(run).any(|it| it.role != Role::Errand));
+            let lives = other.state.run().is_some_and(|run| self.world.members(run).any(|it| !it.role.is_errand()));
             let stuck = matches!(other.state, State::Stuck { .. });
             self.forbid(needs_it && lives && !stuck, || format!("{} is signalled before its dependant {name}", service.name));
         }
@@ -137,10 +137,9 @@ impl SimOs {
         }
     }
 
-    fn errand(&mut self, run: RunId, service: &Service, errand: &Errand, wait: Duration, report: Report) {
-        let wait = wait.max(errand.takes);
+    fn errand(&mut self, role: Role, run: RunId, service: &Service, wait: Duration, report: Report) {
         if !wait.is_zero() {
-            let process = self.world.new_process(&service.name, run, Role::Errand, Some(Duration::ZERO));
+            let process = self.world.new_process(&service.name, run, role, Some(Duration::ZERO));
             self.world.plan_end(process, wait, Exit::Code(0));
         }
         self.world.runs.insert(run, Run::default());

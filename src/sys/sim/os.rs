@@ -30,7 +30,7 @@ impl Os for SimOs {
         let errand = next(&mut self.set_ups, service);
         let refusal = Cause::new(CauseKind::SetupFailed, "the set-up ended with exit status 1", None);
         let result = if errand.works { Ok(()) } else { Err(refusal) };
-        self.errand(run, service, &errand, Duration::ZERO, Report::SetUp(result));
+        self.errand(Role::Errand, run, service, errand.takes, Report::SetUp(result));
     }
 
     fn clear(&mut self, run: RunId, service: &Arc<Service>, _replace: bool) {
@@ -48,7 +48,7 @@ impl Os for SimOs {
         let refusal = Cause::new(CauseKind::PortTaken, "port 9091 is taken", None);
         let result = if errand.works && !stays { Ok(()) } else { Err(refusal) };
         let longest = waits.into_iter().flatten().max().unwrap_or_default();
-        self.errand(run, service, &errand, longest, Report::Cleared(result));
+        self.errand(Role::Wait, run, service, longest.max(errand.takes), Report::Cleared(result));
     }
 
     fn hook(&mut self, run: RunId, service: &Arc<Service>, hook: Hook) {
@@ -61,6 +61,8 @@ impl Os for SimOs {
         let unsaved = self.unsaved;
         self.forbid(!recorded && !unsaved, || format!("{} of {run} before it was recorded", hook.word()));
         if hook == Hook::PreStart {
+            // The start begins here, however long the hook takes.
+            self.count_start(service);
             self.begins(run, service);
         } else {
             self.owed.remove(&service.name);
@@ -72,8 +74,11 @@ impl Os for SimOs {
         self.forbid(company.is_some(), || format!("{} of {} runs beside {company:?}", hook.word(), service.name));
         let errand = next(&mut self.hooks, service);
         let refusal = Cause::new(CauseKind::HookFailed, "its hook ended with exit status 1", None);
+        if hook == Hook::PreStart && !errand.works {
+            self.last_end.insert(service.name.clone(), Reason::StartFailed);
+        }
         let result = if errand.works { Ok(()) } else { Err(refusal) };
-        self.errand(run, service, &errand, Duration::ZERO, Report::Hooked(result));
+        self.errand(Role::Errand, run, service, errand.takes, Report::Hooked(result));
     }
 
     fn spawn(&mut self, run: RunId, service: &Arc<Service>) -> Report {

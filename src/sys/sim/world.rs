@@ -40,6 +40,14 @@ pub enum Role {
     Child,
     /// A set-up command or what clears the way.
     Errand,
+    /// What devstack waits for by itself, and what is over with it.
+    Wait,
+}
+
+impl Role {
+    pub fn is_errand(self) -> bool {
+        matches!(self, Self::Errand | Self::Wait)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -215,7 +223,7 @@ impl World {
 
     /// What runs says whose it is.
     pub fn survey(&self) -> Survey {
-        let carriers = self.processes.iter().filter(|process| process.role != Role::Errand && !process.left_alone);
+        let carriers = self.processes.iter().filter(|process| !process.role.is_errand() && !process.left_alone);
         let (mains, others): (Vec<_>, Vec<_>) = carriers.partition(|process| process.role == Role::Main);
         let running = |process: &&Process| {
             let started_at = self.runs.get(&process.run)?.released?;
@@ -237,7 +245,11 @@ impl World {
         self.due.clear();
         self.agenda.retain(|_, happening| matches!(happening, Happening::Ends(..) | Happening::BecomesReady(..)));
         let held: Vec<RunId> = self.runs.iter().filter(|(_, run)| run.released.is_none()).map(|(id, _)| *id).collect();
-        self.processes.retain(|process| process.role != Role::Main || !held.contains(&process.run));
+        self.processes.retain(|process| match process.role {
+            Role::Main => !held.contains(&process.run),
+            Role::Wait => false,
+            Role::Child | Role::Errand => true,
+        });
         for process in &mut self.processes {
             process.lost |= !recorded.contains(&process.run);
         }
