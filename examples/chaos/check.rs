@@ -197,6 +197,17 @@ impl Checks {
         Err(violated(stack, &look, format!("stop succeeded, and there is still: {}", left.join("; ")), ""))
     }
 
+    /// What the tracker of a run would have removed is gone with the run. `explained`: runs whose tracker was killed.
+    pub fn no_semaphore_of_the_gone(&mut self, stack: &Stack, look: &Look, explained: &BTreeSet<String>) -> Result<(), Failure> {
+        let living: BTreeSet<&str> = look.mains().filter_map(|main| main.run.as_deref()).collect();
+        let mut problems = Vec::new();
+        for (file, _, run) in stack.semaphores() {
+            let why = living.contains(run.as_str()) || explained.contains(&run) || !stack.was_ready(&run);
+            self.that(why, || format!("{} of {run} is still there, whose tracker nobody killed", file.display()), &mut problems);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(violated(stack, look, problems.join("; "), "")) }
+    }
+
     /// After `stop --supervisor`. `explained`: runs whose semaphores nobody was left to remove.
     pub fn nothing_at_all(&mut self, stack: &mut Stack, explained: &BTreeSet<String>, own_memory: bool) -> Result<usize, Failure> {
         let look = stack.look();

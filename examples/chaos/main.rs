@@ -117,6 +117,7 @@ fn chaos(args: &Args, seed: u64, own_memory: bool) -> Result<bool, Failure> {
         let result = story.strike(blow, &before).and_then(|()| {
             let ended = struck.elapsed();
             let settled = story.checks.settle(&mut story.stack, &story.wanted, &before, &story.hit)?;
+            story.checks.no_semaphore_of_the_gone(&story.stack, &settled.look, &story.trackerless)?;
             Ok((settled, ended))
         });
         let settled = match result {

@@ -61,8 +61,7 @@ fn not_acted_on(project: &Project) -> Vec<String> {
         ];
         keys.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("services.{}.{key}", service.name)).collect::<Vec<_>>()
     };
-    let http = project.http_listen.map(|_| "http.listen".to_owned());
-    http.into_iter().chain(project.services.values().flat_map(|service| of_service(service))).collect()
+    project.services.values().flat_map(|service| of_service(service)).collect()
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -92,6 +92,7 @@ pub fn bring_up(context: &Context, services: &[ServiceName], request: &Request, 
             Next::Reply(Reply::Done { outcomes }) => {
                 return progress.finish(&outcomes, |service, offset| last_lines(context, service, offset));
             }
+            Next::Reply(Reply::Warning { message }) => style::say(&style::visible(&format!("warning: {message}\n"))),
             Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) => {}
             Next::Interrupted => {
                 drop(progress);

@@ -127,6 +127,9 @@ fn run_with(args: &Args, mut fetch: impl FnMut() -> Result<Snapshot, Error>) -> 
     if let Some(why) = snapshot.supervisor.as_ref().and_then(|supervisor| supervisor.degraded.as_deref()) {
         style::say(&style::visible(&format!("warning: degraded, the ledger cannot be saved: {why}\n")));
     }
+    if let Some(trouble) = snapshot.supervisor.as_ref().and_then(|supervisor| supervisor.trouble.as_deref()) {
+        style::say(&style::visible(&format!("warning: {trouble}\n")));
+    }
     if args.json {
         output::print(&json(&snapshot)?)?;
     } else {

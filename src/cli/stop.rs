@@ -98,7 +98,7 @@ pub fn bring_down(mut client: Client, context: &Context, services: &[ServiceName
         match client.next(&signals, None)? {
             Next::Reply(Reply::Update(update)) => progress.update(&update),
             Next::Reply(Reply::Done { outcomes }) => return progress.finish(&outcomes, |_, _| Vec::new()),
-            Next::Reply(Reply::Snapshot(_) | Reply::Refused(_)) | Next::TimedOut => {}
+            Next::Reply(Reply::Snapshot(_) | Reply::Refused(_) | Reply::Warning { .. }) | Next::TimedOut => {}
             Next::Interrupted => {
                 pressed += 1;
                 match pressed {

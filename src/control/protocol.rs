@@ -48,13 +48,19 @@ pub enum Request {
     },
 }
 
-/// What the supervisor answers: any number of updates, then exactly one of the others.
+/// What the supervisor answers: any number of updates and warnings, then exactly one of the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
     Update(Update),
+    /// Something about the project that holds nobody up.
+    Warning {
+        message: String,
+    },
     Snapshot(Box<Snapshot>),
-    Done { outcomes: Vec<Outcome> },
+    Done {
+        outcomes: Vec<Outcome>,
+    },
     Refused(Refusal),
 }
 

@@ -28,6 +28,9 @@ pub struct SupervisorView {
     /// Why the ledger cannot be saved: should devstack be killed now, it would not know what runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+    /// What of the project as a whole does not work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-use super::Question;
+use super::{Answer, Question};
 
 /// How metrics can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,11 @@ impl Format {
             Some(word) => Self::ALL.into_iter().find(|format| format.word() == word),
             None => Some(Self::accepted(&question.accept)),
         }
+    }
+
+    /// The answer to a word that is no format.
+    pub fn refusal() -> Answer {
+        Answer::json(400, &serde_json::json!({ "error": "no such format", "formats": Self::ALL.map(Self::word) }))
     }
 
     fn accepted(accept: &str) -> Self {

@@ -25,6 +25,8 @@ pub struct Facts {
     /// Of the machine's memory.
     pub memory_percent: Option<f64>,
     pub processes: Option<u32>,
+    /// Of these, those that have left the tree of the main process.
+    pub strays: Option<u32>,
     pub threads: Option<u32>,
     pub heartbeat_age_seconds: Option<f64>,
     pub max_runtime_hours: Option<f64>,
@@ -51,7 +53,7 @@ struct Ready<'a> {
 }
 
 #[derive(Serialize)]
-struct Metrics<'a> {
+pub(super) struct Metrics<'a> {
     metrics: Process<'a>,
     health: Verdict<'a>,
     runtime: Runtime,
@@ -104,7 +106,7 @@ pub fn answer(question: &Question, facts: &Facts) -> Answer {
         "/metrics" => match Format::wanted(question) {
             Some(Format::Json) => Answer::json(200, &metrics(facts)),
             Some(format) => prometheus::answer(format, std::slice::from_ref(facts)),
-            None => Answer::json(400, &serde_json::json!({ "error": "no such format", "formats": Format::ALL.map(Format::word) })),
+            None => Format::refusal(),
         },
         _ => Answer::not_found(),
     }
@@ -119,7 +121,7 @@ pub(super) fn is_well(facts: &Facts) -> bool {
     matches!(facts.health.as_str(), "healthy" | "slow" | "asleep" | "starting")
 }
 
-fn metrics(facts: &Facts) -> Metrics<'_> {
+pub(super) fn metrics(facts: &Facts) -> Metrics<'_> {
     Metrics {
         metrics: Process {
             pid: facts.pid,
@@ -168,6 +170,7 @@ pub(super) mod tests {
             memory_mb: Some(856.3),
             memory_percent: Some(8.1),
             processes: Some(5),
+            strays: Some(0),
             threads: Some(12),
             heartbeat_age_seconds: Some(5.2),
             max_runtime_hours: Some(24.0),

@@ -6,8 +6,10 @@
 mod format;
 mod health;
 mod host;
+mod project;
 mod prometheus;
 mod server;
 
 pub use health::{Facts, answer};
+pub use project::answer_for_all;
 pub use server::{Answer, Question, serve};

@@ -12,7 +12,7 @@ const LABELS: [&str; 2] = ["project", "service"];
 /// A number that goes up and down: its name, what it is, and where it comes from.
 type Gauge = (&'static str, &'static str, fn(&Facts) -> Option<f64>);
 
-const GAUGES: [Gauge; 13] = [
+const GAUGES: [Gauge; 14] = [
     ("up", "1 while the service runs", |it| Some(flag(it.state == "running"))),
     ("healthy", "1 while it is well: healthy, slow, asleep between cycles, or still starting", |it| Some(flag(is_well(it)))),
     ("ready", "1 while it is ready", |it| Some(flag(it.ready))),
@@ -22,6 +22,7 @@ const GAUGES: [Gauge; 13] = [
     ("memory_bytes", "Resident memory of the whole process tree", |it| it.memory_mb.map(|mb| mb * MIB)),
     ("memory_percent", "The same, of the machine's memory", |it| it.memory_percent),
     ("processes", "Of the whole tree", |it| it.processes.map(f64::from)),
+    ("strays", "Of these, those that have left the tree of the main process", |it| it.strays.map(f64::from)),
     ("threads", "Of all of its processes", |it| it.threads.map(f64::from)),
     ("heartbeat_age_seconds", "Since its last heartbeat", |it| it.heartbeat_age_seconds),
     ("limit_memory_bytes", "Its memory limit", |it| it.memory_limit_mb.map(|mb| mb * MIB)),
@@ -101,6 +102,7 @@ mod tests {
             format!("devstack_service_memory_bytes{of} {}", 856.3 * MIB),
             format!("devstack_service_memory_percent{of} 8.1"),
             format!("devstack_service_processes{of} 5"),
+            format!("devstack_service_strays{of} 0"),
             format!("devstack_service_threads{of} 12"),
             format!("devstack_service_heartbeat_age_seconds{of} 5.2"),
             format!("devstack_service_limit_memory_bytes{of} 2147483648"),

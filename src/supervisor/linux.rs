@@ -44,7 +44,7 @@ use std::sync::Arc;
 pub struct LinuxOs {
     pub project: Arc<Project>,
     /// `None`: what is known is kept in memory only.
-    folders: Option<Folders>,
+    pub folders: Option<Folders>,
     origin: Origin,
     environment: Rc<Environment>,
     inbox: Inbox,

@@ -23,6 +23,8 @@ pub enum Message {
     /// Comes before the request that it is about.
     Asked(Happened),
     Request(Request, mpsc::Sender<Reply>),
+    /// An endpoint wants a snapshot of these, or of all if none is named.
+    Glance(Vec<ServiceName>, mpsc::Sender<Reply>),
     Upgrade(Asker),
     /// SIGTERM, or another that asks for the same.
     Terminate(Signal),

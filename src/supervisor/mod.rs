@@ -9,6 +9,7 @@ mod changes;
 mod chase;
 mod claim;
 mod clear;
+mod desk;
 mod driver;
 mod environment;
 mod health_port;
@@ -24,6 +25,7 @@ mod notify;
 mod predecessors;
 mod prepare;
 mod probe;
+mod project_endpoint;
 #[cfg(test)]
 mod properties;
 mod ready;

@@ -1,5 +1,6 @@
 //! What clients ask, turned into commands, and what they are answered.
 
+use super::project_endpoint::ProjectEndpoint;
 use super::tracker::{Goal, Pending, Tracker};
 use super::{Driver, linux::LinuxOs, view};
 use crate::config::{self, Location};
@@ -19,6 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Requests {
     location: Location,
     tracker: Tracker,
+    endpoint: ProjectEndpoint,
     started: Now,
     /// Answered as the last thing.
     last_words: Vec<mpsc::Sender<Reply>>,
@@ -26,12 +28,19 @@ pub struct Requests {
 
 impl Requests {
     pub fn new(location: Location) -> Self {
-        Self { location, tracker: Tracker::default(), started: clock::both(), last_words: Vec::new() }
+        Self { location, tracker: Tracker::default(), endpoint: ProjectEndpoint::default(), started: clock::both(), last_words: Vec::new() }
     }
 
     pub fn take(&mut self, request: Request, reply: mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) {
         if let Err(refusal) = self.try_take(request, &reply, driver) {
             let _ = reply.try_send(Reply::Refused(refusal));
+        }
+    }
+
+    /// What is known, for endpoints that are asked again and again: a look at the whole machine is not free.
+    pub fn glance(&self, services: Vec<ServiceName>, reply: &mpsc::Sender<Reply>, driver: &mut Driver<LinuxOs>) {
+        if let Ok(services) = known(services, driver.stack()) {
+            let _ = reply.try_send(Reply::Snapshot(Box::new(self.snapshot(&services, false, driver))));
         }
     }
 
@@ -46,6 +55,9 @@ impl Requests {
             Request::Start { services, mode, replace } => {
                 self.tell_earlier(driver);
                 let removed = self.reload(driver)?;
+                if let Some(message) = self.endpoint.trouble.clone() {
+                    let _ = reply.try_send(Reply::Warning { message });
+                }
                 let services = known(services, driver.stack())?;
                 let all = driver.stack().with_dependencies(&services);
                 driver.look_for(&all);
@@ -71,6 +83,13 @@ impl Requests {
         Ok(())
     }
 
+    /// `[http] listen`, as the configuration says now.
+    pub fn open_endpoint(&mut self, os: &LinuxOs) {
+        if let Some(folders) = &os.folders {
+            self.endpoint.open(os.project.http_listen, folders.journal(), os.inbox());
+        }
+    }
+
     /// SIGTERM: everything is stopped, then devstack leaves; a second one kills.
     pub fn terminate(&self, driver: &mut Driver<LinuxOs>) {
         let kill = driver.stack().is_leaving();
@@ -83,6 +102,7 @@ impl Requests {
         let project = config::load(&self.location, trust).map_err(|problems| Refusal::Config { rendered: problems.render(false) })?;
         let project = Arc::new(project);
         driver.os_mut().adopt_project(project.clone());
+        self.open_endpoint(driver.os());
         let removed = |(name, slot): (&ServiceName, &Slot)| {
             (slot.state.run().is_some() && !project.services.contains_key(name)).then(|| name.clone())
         };
@@ -145,6 +165,7 @@ impl Requests {
             uptime_seconds,
             memory_mb: (resident * 10.0).round() / 10.0,
             degraded: None,
+            trouble: self.endpoint.trouble.clone(),
         }
     }
 

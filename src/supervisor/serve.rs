@@ -136,7 +136,7 @@ async fn converse(stream: UnixStream, inbox: Inbox, waiting: &Waiting, helpers: 
     }
     while let Some(reply) = replies.recv().await {
         send(&mut write, waiting, &reply).await?;
-        if !matches!(reply, Reply::Update(_)) {
+        if !matches!(reply, Reply::Update(_) | Reply::Warning { .. }) {
             break;
         }
     }

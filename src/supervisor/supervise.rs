@@ -139,7 +139,8 @@ impl Supervisor {
                 }
             }
         });
-        let requests = Requests::new(inherited.location.clone());
+        let mut requests = Requests::new(inherited.location.clone());
+        requests.open_endpoint(driver.os());
         let claim = socket::claim(&launch::claim_of(&inherited.location))?;
         Ok(Self {
             driver,
@@ -287,6 +288,10 @@ impl Supervisor {
                 Message::Request(request, reply) => {
                     self.driver.handle(std::mem::take(&mut events));
                     self.requests.take(request, reply, &mut self.driver);
+                }
+                Message::Glance(services, reply) => {
+                    self.driver.handle(std::mem::take(&mut events));
+                    self.requests.glance(services, &reply, &mut self.driver);
                 }
                 Message::Upgrade(asker) => self.upgrade.add(asker),
                 Message::Terminate(signal) => {

@@ -32,6 +32,7 @@ mod notify;
 mod on_terminal;
 mod own_folders;
 mod probes;
+mod project_endpoint;
 mod restart;
 mod run_as_pid_1;
 mod run_command;

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-fn raw(port: u16, request: &str) -> String {
+pub fn raw(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
     stream.write_all(request.as_bytes()).expect("sent");
@@ -18,7 +18,7 @@ fn raw(port: u16, request: &str) -> String {
     answer
 }
 
-fn get(port: u16, path: &str) -> (u16, Value) {
+pub fn get(port: u16, path: &str) -> (u16, Value) {
     let answer = raw(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"));
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"));
     (status, serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or(Value::Null))
@@ -111,7 +111,7 @@ fn the_port_of_somebody_else_is_named_and_nothing_is_started() {
 }
 
 /// What `/metrics` answers to this `Accept`, and the type that it says it has.
-fn metrics(port: u16, query: &str, accept: &str) -> (String, String) {
+pub fn metrics(port: u16, query: &str, accept: &str) -> (String, String) {
     let answer = raw(port, &format!("GET /metrics{query} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: {accept}\r\n\r\n"));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();

@@ -48,7 +48,14 @@ pub fn service(name: &str, state: StateWord) -> ServiceView {
 pub fn snapshot(services: Vec<ServiceView>) -> Snapshot {
     Snapshot {
         project: ProjectView { name: "analyticbot".to_owned(), root: "/srv/analyticbot".to_owned() },
-        supervisor: Some(SupervisorView { pid: 4711, version: "0.1.0".to_owned(), uptime_seconds: 12.5, memory_mb: 4.2, degraded: None }),
+        supervisor: Some(SupervisorView {
+            pid: 4711,
+            version: "0.1.0".to_owned(),
+            uptime_seconds: 12.5,
+            memory_mb: 4.2,
+            degraded: None,
+            trouble: None,
+        }),
         services,
     }
 }
