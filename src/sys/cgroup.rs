@@ -78,6 +78,18 @@ pub fn leave_run() {
     }
 }
 
+/// Lets the run go on that a process is of, if it is of one; who made its group may have been killed while it was frozen.
+pub fn thaw(pid: Pid) {
+    let (Some(mount), Some(own)) = (mount_point(), own_group(pid)) else { return };
+    let project_and_run = outside_of_ours(&own).iter().count() + 2;
+    let run: PathBuf = own.iter().take(project_and_run).collect();
+    if run.iter().count() == project_and_run
+        && let Ok(group) = Group::open(below(&mount, &run))
+    {
+        group.freeze(false);
+    }
+}
+
 fn own_pid() -> Pid {
     std::process::id().cast_signed()
 }

@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "real-time signals by number, groups by descriptor")]
 
-use super::{clock, procfs};
+use super::{cgroup, clock, procfs};
 use crate::model::{Pid, ProcId, Signal};
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,11 +54,15 @@ impl PidFd {
         inode_of(&self.fd)
     }
 
-    /// Success when the process has ended meanwhile: there is nobody left to tell.
+    /// Success when the process has ended meanwhile: there is nobody left to tell. SIGCONT also thaws the group of its run, which a
+    /// devstack that was killed in the middle of a sweep has left frozen.
     ///
     /// # Errors
     /// When it is not ours to signal.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        if signal == Signal::CONT {
+            cgroup::thaw(self.id.pid);
+        }
         match pidfd_send_signal(&self.fd, raw_signal(signal)) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),

@@ -299,3 +299,30 @@ fn two_workers_that_died_when_all_of_devstack_was_dead_leave_nothing_beside_thei
     stack.run("start").ends_with(0);
     assert!(!left.into_iter().any(is_alive));
 }
+
+/// The group of its run, held still by the kernel; `None` where there is none.
+fn freeze(pid: i32) -> Option<()> {
+    let group = cgroup::own_group(pid)?;
+    let folder = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(|mount| format!("{mount}{}", group.display()));
+    let folder = folder.into_iter().find(|folder| folder.contains("/devstack-") && std::path::Path::new(folder).exists())?;
+    std::fs::write(format!("{folder}/cgroup.freeze"), "1").ok()
+}
+
+#[test]
+fn a_sweep_that_was_killed_in_the_middle_leaves_no_tracker_frozen_and_no_semaphore() {
+    for command in ["stop", "start", "cleanup-workers"] {
+        let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web pool'");
+        let (keeper, supervisor, worker) = started(&stack);
+        let (pool, semaphore) = stack.noted_pool("web");
+        if freeze(pool[0].pid).is_none() {
+            assert!(std::env::var_os("CI").is_none(), "no groups of the kernel here");
+            return println!("SKIPPED: no groups of the kernel (cgroup v2) can be made here");
+        }
+        kill_both(keeper, supervisor);
+        kill(worker);
+        wait_until("nobody has it any more", || procfs::stat(worker.pid).is_err());
+        stack.run(command).ends_with(0);
+        assert!(!pool.into_iter().any(is_alive), "{command}");
+        assert!(!semaphore.exists(), "{command}: the tracker could not remove it");
+    }
+}
