@@ -10,6 +10,11 @@ pub fn now() -> BootTime {
     BootTime::default().after(now)
 }
 
+/// Processor time of this process since its start, all of its threads together.
+pub fn own_processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
 /// What may pass between two readings.
 const BETWEEN_READS: Duration = Duration::from_millis(100);
 

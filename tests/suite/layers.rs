@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 /// Arrows point down only; neighbours of one layer do not know each other.
 const LAYERS: [&[&str]; 5] =
-    [&["model"], &["engine", "config", "cleanup"], &["sys", "control", "http", "journal"], &["supervisor"], &["cli"]];
+    [&["model"], &["engine", "config", "cleanup"], &["sys", "control", "http", "journal"], &["supervisor", "worker"], &["cli"]];
 
 /// Modules that name everything and so nothing.
 const SAYS_NOTHING: [&str; 8] = ["util", "utils", "helpers", "manager", "managers", "common", "misc", "shared"];

@@ -1,0 +1,141 @@
+use super::life::{Life, Limits, Metrics};
+use super::sampler;
+use crate::sys::clock;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When a worker has to stop, whether it is well, and who is told.
+///
+/// Clones are the same manager; all of it may be used from any thread.
+#[derive(Clone)]
+pub struct ProcessManager {
+    pub(super) life: Arc<Life>,
+}
+
+impl ProcessManager {
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn new(name: impl Into<String>, limits: Limits) -> io::Result<Self> {
+        Ok(Self { life: Arc::new(Life::new(name.into(), limits)?) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.life.name
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.life.limits
+    }
+
+    /// From here on time counts, limits hold, and a service manager above (`NOTIFY_SOCKET`) has heard `READY=1`. A second call does
+    /// nothing; after [`Self::shutdown`] it is a new life.
+    ///
+    /// # Errors
+    /// When the kernel has no room for a thread.
+    pub fn start(&self) -> io::Result<()> {
+        if self.life.begin() { sampler::begin(&self.life) } else { Ok(()) }
+    }
+
+    /// Between start and the request to stop. An atomic load.
+    #[inline]
+    pub fn should_continue(&self) -> bool {
+        self.life.should_continue()
+    }
+
+    /// Says that work goes on. The time is read and stored, nothing is waited for.
+    #[inline]
+    pub fn heartbeat(&self) {
+        self.life.heartbeat();
+    }
+
+    /// From here on [`Self::should_continue`] is `false`; the first reason counts.
+    pub fn request_shutdown(&self, reason: &str) {
+        self.life.request_shutdown(reason);
+    }
+
+    /// The end. `false`: it did not run.
+    pub fn shutdown(&self) -> bool {
+        self.life.finish()
+    }
+
+    /// Sleeps on purpose: that is no missed heartbeat. `false` when a shutdown was requested meanwhile, and then at once.
+    pub fn wait(&self, longest: Duration) -> bool {
+        let until = clock::now().after(longest);
+        self.life.idle_until(until);
+        let stopped = self.life.stop.wait(until);
+        self.idle_is_over();
+        !stopped
+    }
+
+    /// For so long nobody has to expect a heartbeat.
+    pub fn idle_for(&self, longest: Duration) {
+        self.life.idle_until(clock::now().after(longest));
+    }
+
+    /// Work begins again, which is as good as a heartbeat.
+    pub fn idle_is_over(&self) {
+        self.life.idle_until(clock::now());
+        self.life.heartbeat();
+    }
+
+    /// Readable once a shutdown was requested, for whatever polls.
+    pub fn stop_requested(&self) -> BorrowedFd<'_> {
+        self.life.stop.as_fd()
+    }
+
+    /// And why: `healthy`, `not_running`, `shutdown_requested_…`, `heartbeat_timeout_…s`.
+    pub fn is_healthy(&self) -> (bool, String) {
+        self.life.is_healthy()
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        self.life.metrics()
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.life.uptime()
+    }
+
+    /// `None` without a maximum.
+    pub fn remaining_runtime(&self) -> Option<Duration> {
+        self.life.remaining()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.life.is_running()
+    }
+
+    pub fn is_shutdown_requested(&self) -> bool {
+        self.life.shutdown_reason().is_some()
+    }
+
+    pub fn shutdown_reason(&self) -> Option<String> {
+        self.life.shutdown_reason()
+    }
+
+    /// Seconds since the epoch.
+    pub fn start_time(&self) -> Option<f64> {
+        self.life.start_time()
+    }
+
+    /// When it stopped; of who runs, when it will by plan. Seconds since the epoch.
+    pub fn end_time(&self) -> Option<f64> {
+        self.life.end_time()
+    }
+
+    /// In a child after fork(2), where no thread but the forking one exists: limits hold there as well, and what is asked of the
+    /// one is not asked of the other.
+    ///
+    /// # Errors
+    /// When the kernel has no room for a thread.
+    pub fn continue_after_fork(&self) -> io::Result<()> {
+        self.life.stop.part_from_parent();
+        self.life.end.part_from_parent();
+        if self.life.is_stopping() {
+            self.life.stop.set();
+        }
+        if self.life.is_running() { sampler::begin(&self.life) } else { Ok(()) }
+    }
+}
