@@ -22,7 +22,28 @@ cargo fmt --check
 echo "formatted"
 
 step "lints"
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
+cargo clippy --locked --no-default-features --lib -- -D warnings
+
+step "the wheel of the worker library"
+python="${CARGO_TARGET_DIR:-target}/python"
+if ! "$python/bin/python" -c 'import maturin, psutil, pytest, uvicorn' 2>/dev/null; then
+    rm -rf "$python"
+    if ! python3 -m venv "$python"; then
+        echo "scripts/test.sh: python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2
+        exit 1
+    fi
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        'maturin>=1.9,<2' 'psutil>=5,<8' 'pytest>=8,<10' --requirement examples/analyticbot/requirements.txt
+fi
+python="$(cd "$python" && pwd)/bin/python"
+wheels="$(mktemp -d)"
+trap 'rm -rf "$wheels"' EXIT
+"$python" -m maturin build --quiet --release --locked --manifest-path python/Cargo.toml --out "$wheels"
+export DEVSTACK_WHEEL
+DEVSTACK_WHEEL="$(ls "$wheels"/devstack-*.whl)"
+"$python" -m pip install --quiet --disable-pip-version-check --no-input --force-reinstall --no-deps "$DEVSTACK_WHEEL"
+echo "$(basename "$DEVSTACK_WHEEL"), $(stat -c %s "$DEVSTACK_WHEEL") bytes"
 
 step "Rust tests"
 # The same cases every time, so that a red run means a changed program. The search for new ones is a command of its own:
@@ -35,18 +56,9 @@ step "chaos and restarts, the short forms"
 cargo run --locked --quiet --example chaos -- --seconds 30 </dev/null
 cargo run --locked --quiet --example restarts -- --count 50 </dev/null
 
-step "Python tests of the demo"
-python="${CARGO_TARGET_DIR:-target}/python"
-if ! "$python/bin/python" -c 'import pytest, uvicorn' 2>/dev/null; then
-    rm -rf "$python"
-    if ! python3 -m venv "$python"; then
-        echo "scripts/test.sh: python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2
-        exit 1
-    fi
-    "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        'pytest>=8,<10' --requirement examples/analyticbot/requirements.txt
-fi
-python="$(cd "$python" && pwd)/bin/python"
+step "Python tests of the worker library and of the demo"
+# Somewhere else than in python/, whose sources without the library would be found first.
+(cd python/tests && "$python" -m pytest -p no:cacheprovider --rootdir .. . </dev/null)
 (cd examples/analyticbot && "$python" -m pytest -p no:cacheprovider tests </dev/null)
 
 step "all tests passed"

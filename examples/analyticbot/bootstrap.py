@@ -1,20 +1,24 @@
-"""Makes `.venv` beside this file; `bootstrap.py requirements.txt` also installs what that file lists.
+"""Makes `.venv` beside this file, with the worker library; `bootstrap.py requirements.txt` also installs what that file lists.
 
 Does nothing when it is done already, finishes what an interrupted run began, and waits for one that is under way.
-The workers use the standard library only, so without an argument nothing is downloaded.
+The library is the wheel that `DEVSTACK_WHEEL` names, or is built by cargo from the repository that this example lies in.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 APPLICATION = Path(__file__).resolve().parent
+REPOSITORY = APPLICATION.parents[1]
 VENV = APPLICATION / ".venv"
 PYTHON = VENV / "bin" / "python"
+SITE_PACKAGES = VENV / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
 
 
 class Builder(venv.EnvBuilder):
@@ -24,12 +28,27 @@ class Builder(venv.EnvBuilder):
         pass
 
     def post_setup(self, context):
+        install_library()
         super().setup_python(context)
 
 
 def make_environment():
-    if not PYTHON.exists():
+    if not PYTHON.exists() or not (SITE_PACKAGES / "devstack").exists():
         Builder(clear=True, symlinks=True, with_pip=False).create(VENV)
+
+
+def install_library():
+    wheel = os.environ.get("DEVSTACK_WHEEL")
+    if wheel:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(SITE_PACKAGES)
+        return
+    build = ["cargo", "build", "--quiet", "--release", "--locked", "--package", "devstack-python", "--message-format", "json"]
+    messages = subprocess.run(build, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    built = [json.loads(line) for line in messages.splitlines()]
+    [library] = [file for one in built if one.get("target", {}).get("name") == "_native" for file in one["filenames"]]
+    package = shutil.copytree(REPOSITORY / "python" / "devstack", SITE_PACKAGES / "devstack", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(library, Path(package) / "_native.abi3.so")
 
 
 def install(requirements):
@@ -56,8 +75,13 @@ def main(arguments):
         for name in arguments:
             install(APPLICATION / name)
     except subprocess.CalledProcessError as error:
-        step = "ensurepip (on Debian: apt install python3-venv)" if "ensurepip" in error.cmd else "pip install"
+        steps = {"ensurepip": "ensurepip (on Debian: apt install python3-venv)", "cargo": "the build of the worker library by cargo"}
+        step = next((words for word, words in steps.items() if word in error.cmd), "pip install")
         return f"bootstrap.py: {step} failed with status {error.returncode}"
+    except FileNotFoundError as error:
+        if error.filename != "cargo":
+            return f"bootstrap.py: {error}"
+        return "bootstrap.py: cargo is not in PATH to build the worker library: see https://rustup.rs, or name a wheel in DEVSTACK_WHEEL"
     except OSError as error:
         return f"bootstrap.py: {error}"
     return 0

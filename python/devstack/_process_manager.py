@@ -76,20 +76,20 @@ class ProcessManager(_native.Manager):
         self._signals.give_back()
 
     def wait(self, seconds):
-        """Sleep on purpose, which is no missed heartbeat. ``False``, at once, when a shutdown is requested; else ``True``."""
+        """Sleep on purpose, which is no missed heartbeat. ``True``, at once, when it is time to stop."""
         if not self.should_continue():
-            return False
+            return True
         self._idle_for(seconds)
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         stopped = poll.poll(max(0.0, seconds) * 1000)
         self._idle_is_over()
-        return not stopped
+        return bool(stopped)
 
     async def sleep(self, seconds):
         """As ``wait``, for ``async`` code."""
         if not self.should_continue():
-            return False
+            return True
         loop = asyncio.get_running_loop()
         stopped = loop.create_future()
         # One of its own: a loop knows one reader a descriptor.
@@ -98,7 +98,7 @@ class ProcessManager(_native.Manager):
         self._idle_for(seconds)
         try:
             await asyncio.wait([stopped], timeout=max(0.0, seconds))
-            return not stopped.done()
+            return stopped.done()
         finally:
             self._idle_is_over()
             loop.remove_reader(descriptor)

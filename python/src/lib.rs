@@ -107,12 +107,12 @@ impl Manager {
         Ok(told)
     }
 
-    /// Seconds since ``start()``; 0.0 before it.
+    /// Seconds from ``start()`` to now, or to the end; 0.0 before.
     fn get_uptime(&self) -> PyResult<f64> {
         Ok(self.get()?.uptime().as_secs_f64())
     }
 
-    /// Seconds until ``max_runtime_hours`` are over; ``None`` without such a limit, or before ``start()``.
+    /// Seconds left of ``max_runtime_hours``; ``None`` without such a limit.
     fn get_remaining_runtime(&self) -> PyResult<Option<f64>> {
         Ok(self.get()?.remaining_runtime().map(|left| left.as_secs_f64()))
     }
@@ -144,7 +144,7 @@ impl Manager {
         Ok(self.get()?.start_time())
     }
 
-    /// When it stopped; while it runs, when it will by plan. Seconds since the epoch, or ``None``.
+    /// When ``shutdown()`` was over, in seconds since the epoch; ``None`` before.
     #[getter]
     fn end_time(&self) -> PyResult<Option<f64>> {
         Ok(self.get()?.end_time())

@@ -64,6 +64,7 @@ pub struct Life {
     phase: AtomicU8,
     started: AtomicU64,
     started_wall: AtomicU64,
+    ended: AtomicU64,
     ended_wall: AtomicU64,
     beat: AtomicU64,
     idle_until: AtomicU64,
@@ -91,6 +92,7 @@ impl Life {
             phase: AtomicU8::new(NEW),
             started: unknown(),
             started_wall: unknown(),
+            ended: unknown(),
             ended_wall: unknown(),
             beat: unknown(),
             idle_until: AtomicU64::new(0),
@@ -135,10 +137,11 @@ impl Life {
         self.idle_until.store(0, SeqCst);
         self.started.store(clock::now().as_nanos(), SeqCst);
         self.started_wall.store(wall_milliseconds(), SeqCst);
+        self.ended.store(UNKNOWN, SeqCst);
         self.ended_wall.store(UNKNOWN, SeqCst);
         self.heartbeat();
         self.phase.store(RUNNING, SeqCst);
-        self.tell("READY=1\nSTATUS=running");
+        self.tell("READY=1");
         true
     }
 
@@ -157,6 +160,7 @@ impl Life {
         if ran {
             self.request_shutdown("shutdown");
             self.phase.store(STOPPED, SeqCst);
+            self.ended.store(clock::now().as_nanos(), SeqCst);
             self.ended_wall.store(wall_milliseconds(), SeqCst);
             self.end.set();
         }
@@ -209,12 +213,15 @@ impl Life {
         known(&self.started).map(BootTime::from_nanos)
     }
 
+    /// From the start to now, or to the end.
     pub fn uptime(&self) -> Duration {
-        self.started_at().map_or(Duration::ZERO, |at| clock::now().since(at))
+        let end = known(&self.ended).map_or_else(clock::now, BootTime::from_nanos);
+        self.started_at().map_or(Duration::ZERO, |at| end.since(at))
     }
 
     pub fn remaining(&self) -> Option<Duration> {
-        self.planned_end().map(|end| end.since(clock::now()))
+        let longest = Duration::try_from_secs_f64(self.limits.max_runtime_hours? * 3600.0).ok()?;
+        Some(longest.saturating_sub(self.uptime()))
     }
 
     /// Seconds since the epoch.
@@ -222,10 +229,9 @@ impl Life {
         known(&self.started_wall).map(|at| at as f64 / 1000.0)
     }
 
-    /// Of who has stopped, when it did; of who runs, when it will by plan. Seconds since the epoch.
+    /// Seconds since the epoch.
     pub fn end_time(&self) -> Option<f64> {
-        let planned = || Some(self.start_time()? + self.limits.max_runtime_hours? * 3600.0);
-        known(&self.ended_wall).map(|at| at as f64 / 1000.0).or_else(planned)
+        known(&self.ended_wall).map(|at| at as f64 / 1000.0)
     }
 
     /// Time that is slept on purpose does not count.

@@ -60,13 +60,16 @@ impl ProcessManager {
         self.life.finish()
     }
 
-    /// Sleeps on purpose: that is no missed heartbeat. `false` when a shutdown was requested meanwhile, and then at once.
+    /// Sleeps on purpose: that is no missed heartbeat. `true`, at once, when it is time to stop.
     pub fn wait(&self, longest: Duration) -> bool {
+        if !self.should_continue() {
+            return true;
+        }
         let until = clock::now().after(longest);
         self.life.idle_until(until);
         let stopped = self.life.stop.wait(until);
         self.idle_is_over();
-        !stopped
+        stopped
     }
 
     /// For so long nobody has to expect a heartbeat.
@@ -120,7 +123,7 @@ impl ProcessManager {
         self.life.start_time()
     }
 
-    /// When it stopped; of who runs, when it will by plan. Seconds since the epoch.
+    /// When it was over; `None` before. Seconds since the epoch.
     pub fn end_time(&self) -> Option<f64> {
         self.life.end_time()
     }

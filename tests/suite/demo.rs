@@ -1,6 +1,7 @@
 //! What a stranger sees who follows the README: the demo stack, from a copy of the repository's own devstack.toml and example.
 
 use crate::support::{TestStack, free_port, kill, proc_id};
+use crate::wheel::wheel;
 use crate::world::{is_alive, wait_until};
 use devstack::model::ProcId;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 /// A copy in which only the ports are others, because 9091 and 8000 may be taken here.
 pub fn copy_of_the_demo() -> (TestStack, u16) {
     let stack = TestStack::empty();
+    stack.set("DEVSTACK_WHEEL", wheel().to_str().expect("text"));
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     copy(&repository.join("examples/analyticbot"), &stack.root.join("examples/analyticbot"));
     let (health, api) = (free_port(), free_port());

@@ -51,5 +51,6 @@ mod support;
 mod terminal;
 mod trust;
 mod upgrade;
+mod wheel;
 mod why;
 mod world;

@@ -13,7 +13,8 @@ def script(tmp_path):
 
 def python_works(tmp_path):
     prefix = subprocess.check_output([tmp_path / ".venv/bin/python", "-c", "import sys; print(sys.prefix)"], text=True)
-    return prefix.strip() == str(tmp_path / ".venv")
+    library = subprocess.check_output([tmp_path / ".venv/bin/python", "-c", "import devstack; print(devstack.__file__)"], text=True)
+    return prefix.strip() == str(tmp_path / ".venv") and library.startswith(str(tmp_path / ".venv"))
 
 
 def test_two_at_once_make_one_environment(script, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.shared import logs, store
-from apps.shared.process_manager import ProcessManager
+from devstack import ProcessManager
 
 log = logging.getLogger("bot")
 

@@ -20,9 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from apps.shared import logs, store
-from apps.shared.health_server import HealthCheckServer
-from apps.shared.process_manager import ProcessManager
 from apps.shared.statistics import ChannelStatistics, read_channel
+from devstack import HealthCheckServer, ProcessManager
 
 log = logging.getLogger("mtproto")
 
