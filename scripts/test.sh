@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), chaos and restarts, the demo's Python.
-# Needs Rust with clippy and rustfmt, and Python 3.9 or newer with venv and the way to PyPI for pytest.
+# All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), chaos and restarts, Python (the worker
+# library's wheel, and the demo). Needs Rust with clippy and rustfmt, Python 3.9 or newer with venv, and the way to PyPI for maturin and pytest. With
+# Prometheus (Debian: apt install prometheus) a real one scrapes; without it that test says SKIPPED.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

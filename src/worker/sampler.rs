@@ -15,8 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Samples that the mean of the processor's use is taken of.
 const WINDOW: usize = 10;
 
-/// Of the time that a watchdog waits.
+/// Of the time that a watchdog waits; and how often heartbeats are passed on to who listens and waits for none.
 const SHARE_OF_WATCHDOG: u32 = 4;
+const UNASKED: Duration = Duration::from_secs(10);
 
 pub fn begin(life: &Arc<Life>) -> io::Result<()> {
     let life = life.clone();
@@ -37,16 +38,18 @@ impl Sampler {
     }
 
     fn run(mut self, life: &Life) {
-        let watchdog = life.above.as_ref().and_then(|above| above.watchdog()).map(|patience| patience / SHARE_OF_WATCHDOG);
-        let interval = watchdog.map_or(INTERVAL, |share| share.min(INTERVAL));
+        let pace = life.above.as_ref().map(|above| above.watchdog().map_or(UNASKED, |patience| patience / SHARE_OF_WATCHDOG));
+        let interval = pace.map_or(INTERVAL, |pace| pace.min(INTERVAL));
+        let mut told_at = BootTime::default();
         let is_current = |sampler: &Self| life.is_running() && life.generation.load(SeqCst) == sampler.generation;
         while is_current(&self) {
             let now = clock::now();
             if now.since(self.at) >= INTERVAL || self.percents.is_empty() {
                 self.sample(life, now);
             }
-            if watchdog.is_some() && life.take_beat() {
+            if pace.is_some_and(|pace| now.since(told_at) >= pace) && life.take_beat() {
                 life.tell("WATCHDOG=1");
+                told_at = now;
             }
             let planned = life.planned_end().filter(|_| life.should_continue());
             if planned.is_some_and(|end| end <= now) {

@@ -19,7 +19,7 @@ pub fn raw(port: u16, request: &str) -> String {
 }
 
 pub fn get(port: u16, path: &str) -> (u16, Value) {
-    let answer = raw(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"));
+    let answer = raw(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"));
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"));
     (status, serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or(Value::Null))
 }

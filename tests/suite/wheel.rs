@@ -9,6 +9,16 @@ pub fn wheel() -> &'static Path {
     &WHEEL
 }
 
+/// A folder to import it from: no extension is imported from within an archive.
+pub fn unpacked() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("library-{}", std::process::id()));
+        succeed(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel()).arg(&folder));
+        folder
+    });
+    &FOLDER
+}
+
 fn build() -> PathBuf {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("debug");

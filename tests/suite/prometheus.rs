@@ -1,0 +1,91 @@
+//! A real Prometheus scrapes a worker and the project's endpoint, and `promtool` finds nothing to correct in what they say.
+
+use crate::run_health_port::{get, raw};
+use crate::support::{TestStack, free_port};
+use crate::wheel::unpacked;
+use crate::world::wait_until;
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const WORKER: &str = "
+import sys
+from devstack import HealthCheckServer, ProcessManager
+with ProcessManager('web', max_runtime_hours=24, memory_limit_mb=2048) as manager, HealthCheckServer(int(sys.argv[1]), manager):
+    print('started', flush=True)
+    while manager.should_continue():
+        manager.heartbeat()
+        manager.wait(0.5)
+";
+
+/// Whether it is there; on a machine of CI it has to be.
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "{program} is missing");
+    if !found {
+        println!("SKIPPED: {program} is missing (on Debian: apt install prometheus)");
+    }
+    found
+}
+
+fn lint(text: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool");
+    promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("read");
+    let done = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+fn body(port: u16) -> String {
+    let answer = raw(port, "GET /metrics?format=prometheus HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+#[test]
+fn a_worker_and_the_project_are_scraped_and_their_series_can_be_asked_for() {
+    if !has("prometheus") || !has("promtool") {
+        return;
+    }
+    let [worker, project, server] = [free_port(), free_port(), free_port()];
+    let stack = TestStack::new(&format!(
+        "[http]\nlisten = '127.0.0.1:{project}'\n[services.web]\ncommand = ['python3', 'program.py', '{worker}']\nenv = {{ PYTHONPATH = '{}' }}
+memory_limit = '2048MB'\n[services.bot]\ncommand = 'python3 worker.py bot'",
+        unpacked().display()
+    ));
+    stack.write("program.py", WORKER);
+    stack.run("start").ends_with(0);
+    wait_until("both have been sampled", || body(worker).contains("cpu_percent") && body(project).contains("heartbeat_age_seconds"));
+    lint(&body(worker));
+    lint(&body(project));
+
+    let jobs = [("worker", worker), ("project", project)]
+        .map(|(job, port)| format!("- job_name: {job}\n  static_configs:\n  - targets: ['127.0.0.1:{port}']\n"));
+    stack.write("prometheus.yml", &format!("global:\n  scrape_interval: 1s\nscrape_configs:\n{}", jobs.concat()));
+    let place = |name: &str| stack.root.join(name).display().to_string();
+    stack.start_beside(
+        "prometheus",
+        &[
+            &format!("--config.file={}", place("prometheus.yml")),
+            &format!("--storage.tsdb.path={}", place("series")),
+            &format!("--web.listen-address=127.0.0.1:{server}"),
+            "--log.level=error",
+        ],
+    );
+    wait_until("it listens", || std::net::TcpStream::connect(("127.0.0.1", server)).is_ok());
+    let series = |query: &str| -> Vec<(String, String)> {
+        let answer = get(server, &format!("/api/v1/query?query={query}")).1;
+        let label = |one: &Value, name: &str| one["metric"][name].as_str().unwrap_or_default().to_owned();
+        let all = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        let mut all: Vec<_> = all.iter().map(|one| (label(one, "job"), label(one, "service"))).collect();
+        all.sort();
+        all
+    };
+    let named = |job: &str, service: &str| (job.to_owned(), service.to_owned());
+    let everybody = vec![named("project", "bot"), named("project", "web"), named("worker", "web")];
+    wait_until("all series are there", || series("devstack_service_up==1") == everybody);
+    let limited = vec![named("project", "web"), named("worker", "web")];
+    wait_until("and their limits", || series("devstack_service_memory_bytes/devstack_service_limit_memory_bytes<1") == limited);
+    wait_until("and the heartbeat, which devstack hears too", || series("devstack_service_heartbeat_age_seconds<60") == limited);
+}
