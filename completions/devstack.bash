@@ -28,6 +28,9 @@ _devstack() {
             devstack,events)
                 cmd="devstack__subcmd__events"
                 ;;
+            devstack,export)
+                cmd="devstack__subcmd__export"
+                ;;
             devstack,logs)
                 cmd="devstack__subcmd__logs"
                 ;;
@@ -62,7 +65,7 @@ _devstack() {
 
     case "${cmd}" in
         devstack)
-            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs why events cleanup-workers upgrade check completions supervise"
+            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs why events cleanup-workers upgrade check export completions supervise"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -181,6 +184,40 @@ _devstack() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__export)
+            opts="-q -v -h --out --check --user --env-file --project --config --color --quiet --verbose --help systemd supervisor prometheus grafana kubernetes"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -44,6 +44,7 @@ complete -c devstack -n "__fish_devstack_needs_command" -f -a "events" -d 'Show 
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "cleanup-workers" -d 'End orphans and stale copies that are provably ours, and explain each'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "upgrade" -d 'Have the running supervisor become this devstack; workers keep running'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "check" -d 'Validate the configuration'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "export" -d 'Write the same definition for another system: units, programs, scrape configuration and alerts, a dashboard, a deployment'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "supervise" -d 'Keeper and supervisor of a project; started by the other commands'
 complete -c devstack -n "__fish_devstack_using_subcommand start" -l timeout -d 'Wait no longer than this, for instance 60s' -r
@@ -168,6 +169,18 @@ complete -c devstack -n "__fish_devstack_using_subcommand check" -l show -d 'Pri
 complete -c devstack -n "__fish_devstack_using_subcommand check" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand check" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l out -d 'Write the files there, instead of to standard output' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l env-file -d 'Another file of KEY=value lines that every service reads there; named, never copied [repeatable]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l check -d 'Write nothing; fail with the difference where a file in --out is not what would be written'
+complete -c devstack -n "__fish_devstack_using_subcommand export" -l user -d 'systemd: units for the service manager of a user'
+complete -c devstack -n "__fish_devstack_using_subcommand export" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand export" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c devstack -n "__fish_devstack_using_subcommand completions" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand completions" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand completions" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -11,6 +11,8 @@ pub mod config;
 #[cfg(feature = "program")]
 pub mod control;
 pub mod engine;
+#[cfg(feature = "program")]
+pub mod export;
 #[cfg(all(feature = "program", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,6 +10,7 @@ mod context;
 mod error;
 pub(crate) mod events;
 mod exit_code;
+mod export;
 mod foreground;
 pub(crate) mod logs;
 mod offline;
@@ -57,6 +58,7 @@ enum Verb {
     CleanupWorkers(cleanup_workers::Args),
     Upgrade(upgrade::Args),
     Check(check::Args),
+    Export(export::Args),
     Completions(completions::Args),
     /// Keeper and supervisor of a project; started by the other commands.
     #[command(hide = true)]
@@ -115,6 +117,7 @@ fn perform(cli: &Cli) -> Result<(), Error> {
         Verb::CleanupWorkers(args) => cleanup_workers::run(args, &context()?),
         Verb::Upgrade(args) => upgrade::run(args, &context()?),
         Verb::Check(args) => check::run(args, &context::locate(&cli.global)?),
+        Verb::Export(args) => export::run(args, &cli.global),
         Verb::Completions(args) => completions::run(args, Cli::command()),
         Verb::Supervise { .. } => Ok(()),
     }

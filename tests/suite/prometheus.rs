@@ -1,7 +1,7 @@
 //! A real Prometheus scrapes a worker and the project's endpoint, and `promtool` finds nothing to correct in what they say.
 
 use crate::run_health_port::{get, raw};
-use crate::support::{TestStack, free_port};
+use crate::support::{TestStack, free_port, kill};
 use crate::wheel::unpacked;
 use crate::world::wait_until;
 use serde_json::Value;
@@ -19,11 +19,11 @@ with ProcessManager('web', max_runtime_hours=24, memory_limit_mb=2048) as manage
 ";
 
 /// Whether it is there; on a machine of CI it has to be.
-fn has(program: &str) -> bool {
+pub fn has(program: &str, package: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     assert!(found || std::env::var_os("CI").is_none(), "{program} is missing");
     if !found {
-        println!("SKIPPED: {program} is missing (on Debian: apt install prometheus)");
+        println!("SKIPPED: {program} is missing (on Debian: apt install {package})");
     }
     found
 }
@@ -45,13 +45,13 @@ fn body(port: u16) -> String {
 
 #[test]
 fn a_worker_and_the_project_are_scraped_and_their_series_can_be_asked_for() {
-    if !has("prometheus") || !has("promtool") {
+    if !has("prometheus", "prometheus") || !has("promtool", "prometheus") {
         return;
     }
     let [worker, project, server] = [free_port(), free_port(), free_port()];
     let stack = TestStack::new(&format!(
         "[http]\nlisten = '127.0.0.1:{project}'\n[services.web]\ncommand = ['python3', 'program.py', '{worker}']\nenv = {{ PYTHONPATH = '{}' }}
-memory_limit = '2048MB'\n[services.bot]\ncommand = 'python3 worker.py bot'",
+memory_limit = '2048MB'\nmax_runtime = '24h'\nrestart = 'always'\nrestart_delay = '0s'\n[services.bot]\ncommand = 'python3 worker.py bot'",
         unpacked().display()
     ));
     stack.write("program.py", WORKER);
@@ -88,4 +88,20 @@ memory_limit = '2048MB'\n[services.bot]\ncommand = 'python3 worker.py bot'",
     let limited = vec![named("project", "web"), named("worker", "web")];
     wait_until("and their limits", || series("devstack_service_memory_bytes/devstack_service_limit_memory_bytes<1") == limited);
     wait_until("and the heartbeat, which devstack hears too", || series("devstack_service_heartbeat_age_seconds<60") == limited);
+
+    // Every panel of the dashboard shows something, once there was a restart to show.
+    kill(stack.pid("web"));
+    wait_until("the restart is counted", || !series("devstack_service_restarts_total").is_empty());
+    stack.run("export grafana --out grafana").ends_with(0);
+    let text = std::fs::read_to_string(stack.root.join("grafana/dashboards/shop.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("json");
+    let targets =
+        dashboard["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let queries: Vec<String> =
+        targets.map(|target| target["expr"].as_str().expect("a query").replace("job=\"shop\"", "job=\"project\"")).collect();
+    assert!(queries.len() >= 10, "{queries:?}");
+    for query in queries {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        wait_until(&query, || !series(&encoded).is_empty());
+    }
 }
