@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), chaos and restarts, Python (the worker
 # library's wheel, and the demo). Needs Rust with clippy and rustfmt, Python 3.9 or newer with venv, and the way to PyPI for maturin and pytest. With
-# Prometheus (Debian: apt install prometheus) a real one scrapes; without it that test says SKIPPED.
+# Prometheus, its Alertmanager, systemd-nspawn and mmdebstrap (Debian: apt install prometheus prometheus-alertmanager systemd-container mmdebstrap)
+# the real ones are asked; without them those tests say SKIPPED.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -51,6 +52,9 @@ step "Rust tests"
 # PROPTEST_CASES=20000 cargo test --lib properties
 export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20}"
 cargo test --locked --no-fail-fast </dev/null
+
+step "the exported units under a real systemd"
+scripts/test-systemd.sh </dev/null
 
 step "chaos and restarts, the short forms"
 # Beside the devstack that the tests have built.

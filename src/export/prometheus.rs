@@ -22,6 +22,7 @@ pub fn export(project: &Project) -> Export {
     let scrape = json!({
         "global": { "scrape_interval": "15s", "evaluation_interval": "15s" },
         "rule_files": ["rules.yml"],
+        "alerting": { "alertmanagers": [{ "static_configs": [{ "targets": ["localhost:9093"] }] }] },
         "scrape_configs": [{
             "job_name": project.name,
             "metrics_path": "/metrics",

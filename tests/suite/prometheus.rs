@@ -64,16 +64,7 @@ memory_limit = '2048MB'\nmax_runtime = '24h'\nrestart = 'always'\nrestart_delay 
         .map(|(job, port)| format!("- job_name: {job}\n  static_configs:\n  - targets: ['127.0.0.1:{port}']\n"));
     stack.write("prometheus.yml", &format!("global:\n  scrape_interval: 1s\nscrape_configs:\n{}", jobs.concat()));
     let place = |name: &str| stack.root.join(name).display().to_string();
-    stack.start_beside(
-        "prometheus",
-        &[
-            &format!("--config.file={}", place("prometheus.yml")),
-            &format!("--storage.tsdb.path={}", place("series")),
-            &format!("--web.listen-address=127.0.0.1:{server}"),
-            "--log.level=error",
-        ],
-    );
-    wait_until("it listens", || std::net::TcpStream::connect(("127.0.0.1", server)).is_ok());
+    start_prometheus(&stack, &place("prometheus.yml"), server);
     let series = |query: &str| -> Vec<(String, String)> {
         let answer = get(server, &format!("/api/v1/query?query={query}")).1;
         let label = |one: &Value, name: &str| one["metric"][name].as_str().unwrap_or_default().to_owned();
@@ -104,4 +95,71 @@ memory_limit = '2048MB'\nmax_runtime = '24h'\nrestart = 'always'\nrestart_delay 
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         wait_until(&query, || !series(&encoded).is_empty());
     }
+}
+
+fn start_prometheus(stack: &TestStack, config: &str, port: u16) {
+    let series = stack.root.join("series").display().to_string();
+    stack.start_beside(
+        "prometheus",
+        &[
+            &format!("--config.file={config}"),
+            &format!("--storage.tsdb.path={series}"),
+            &format!("--web.listen-address=127.0.0.1:{port}"),
+            "--log.level=error",
+        ],
+    );
+    wait_until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+}
+
+/// Begins well, and says nothing any more.
+const HANGS: &str = "
+import time
+from devstack import ProcessManager
+manager = ProcessManager('web')
+manager.start()
+print('started', flush=True)
+manager.heartbeat()
+time.sleep(3600)
+";
+
+#[test]
+fn an_exported_alert_fires_from_a_real_worker_and_reaches_the_alertmanager() {
+    if !has("prometheus", "prometheus") || !has("prometheus-alertmanager", "prometheus-alertmanager") {
+        return;
+    }
+    let [project, server, alerts] = [free_port(), free_port(), free_port()];
+    let stack = TestStack::new(&format!(
+        "[http]\nlisten = '127.0.0.1:{project}'\n[services.web]\ncommand = ['python3', 'program.py']\nenv = {{ PYTHONPATH = '{}' }}
+heartbeat_timeout = '2s'\nrestart = 'never'\n[services.bot]\ncommand = 'python3 worker.py bot'",
+        unpacked().display()
+    ));
+    stack.write("program.py", HANGS);
+    stack.run("start").ends_with(0);
+    stack.run("export prometheus --out monitoring").ends_with(0);
+    let exported = std::fs::read_to_string(stack.root.join("monitoring/prometheus.yml")).expect("exported");
+    // As exported, but for its patience and where the Alertmanager is.
+    let quick = exported.replace("\"15s\"", "1s").replace("\"30s\"", "1s").replace("localhost:9093", &format!("127.0.0.1:{alerts}"));
+    assert_ne!(quick, exported);
+    stack.write("monitoring/prometheus.yml", &quick);
+    stack.write("alertmanager.yml", "route:\n  receiver: nobody\nreceivers:\n- name: nobody\n");
+    let place = |name: &str| stack.root.join(name).display().to_string();
+    stack.start_beside(
+        "prometheus-alertmanager",
+        &[
+            &format!("--config.file={}", place("alertmanager.yml")),
+            &format!("--storage.path={}", place("alerts")),
+            &format!("--web.listen-address=127.0.0.1:{alerts}"),
+            "--cluster.listen-address=",
+            "--log.level=error",
+        ],
+    );
+    wait_until("the alertmanager listens", || std::net::TcpStream::connect(("127.0.0.1", alerts)).is_ok());
+    start_prometheus(&stack, &place("monitoring/prometheus.yml"), server);
+    let fired = || -> Vec<(String, String)> {
+        let all = get(alerts, "/api/v2/alerts").1.as_array().cloned().unwrap_or_default();
+        let label = |one: &Value, name: &str| one["labels"][name].as_str().unwrap_or_default().to_owned();
+        all.iter().map(|one| (label(one, "alertname"), label(one, "service"))).collect()
+    };
+    wait_until("the heartbeat is missed", || fired().contains(&("DevstackHeartbeatLate".to_owned(), "web".to_owned())));
+    assert!(fired().iter().all(|(_, service)| service == "web"), "{:?}", fired());
 }
