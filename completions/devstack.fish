@@ -105,7 +105,11 @@ complete -c devstack -n "__fish_devstack_using_subcommand run" -l once -d 'Never
 complete -c devstack -n "__fish_devstack_using_subcommand run" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand run" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c devstack -n "__fish_devstack_using_subcommand logs" -s n -l lines -d 'How many lines of each log to begin with' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -s n -l lines -d 'How many lines of each log to begin with [default: 100, or all that --since, --until, --run and --grep leave]' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l since -d 'From then on: 10m ago, 10:30 today, 2025-11-19 10:30:00, or with an offset. By the times that lines begin with' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l until -d 'Up to then, written as for --since' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l run -d 'What one run wrote: `last`, 2 for the one before it, or a run id' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l grep -d 'Only lines that match this regular expression' -r
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

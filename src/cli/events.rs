@@ -61,6 +61,10 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
 ///
 /// # Errors
 /// When it is there and cannot be read.
+pub(super) fn records(context: &Context) -> Result<Vec<Record>, Error> {
+    Ok(Records::read(&read(context)?.lines).records)
+}
+
 pub(super) fn read(context: &Context) -> Result<Content, Error> {
     let path = context.folders.journal();
     journal_file::read_all(&path).map_err(|error| Error::failed(format!("cannot read the journal {}: {error}", path.display())))

@@ -138,6 +138,7 @@ pub enum Notice {
     Starting {
         run: RunId,
         main: ProcId,
+        log_offset: u64,
     },
     Ready {
         run: RunId,

@@ -66,6 +66,9 @@ pub enum Happened {
     Cleaned(Removed),
     Starting {
         pid: Pid,
+        /// Where the output of this run begins in its log, in bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log_offset: Option<u64>,
     },
     Ready {
         pid: Pid,
@@ -251,7 +254,7 @@ impl Record {
                 (None, Happened::Cleared { pid: *pid, command: command.clone(), reason: why.clone() })
             }
             Notice::Swept { run, processes } => (Some(*run), Happened::Swept { processes: processes.clone() }),
-            Notice::Starting { run, main } => (Some(*run), Happened::Starting { pid: main.pid }),
+            Notice::Starting { run, main, log_offset } => (Some(*run), Happened::Starting { pid: main.pid, log_offset: Some(*log_offset) }),
             Notice::Ready { run, main, seconds } => (Some(*run), Happened::Ready { pid: main.pid, seconds: thousandths(*seconds) }),
             Notice::Present => (None, Happened::Present),
             Notice::Adopted { run, main } => (Some(*run), Happened::Adopted { pid: main.pid }),
@@ -377,6 +380,6 @@ mod tests {
         let line = br#"{"at":"1970-01-01T00:00:00Z","service":"web","run_id":"1-2","event":"starting","pid":7,"mood":"good"}
 "#;
         let read = Records::read(line);
-        assert_eq!(read.records[0].happened, Happened::Starting { pid: 7 });
+        assert_eq!(read.records[0].happened, Happened::Starting { pid: 7, log_offset: None });
     }
 }

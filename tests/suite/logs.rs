@@ -74,8 +74,10 @@ fn what_a_worker_writes_is_followed_across_its_restart() {
     stack.run("start").ends_with(0);
     wait_for_line(&follow, "hello");
     stack.run("restart").ends_with(0);
-    wait_until("the second run is shown", || follow.stdout().matches("hello\n").count() == 2);
-    assert_eq!(follow.stdout(), stack.log("web"));
+    wait_until("the second run is shown, as it is in the log", || {
+        let shown = follow.stdout();
+        shown.matches("hello\n").count() == 2 && shown == stack.log("web")
+    });
     send(follow.id(), Signal::INT);
     follow.end().ends_with(130);
 }
@@ -178,4 +180,57 @@ fn a_log_that_leads_elsewhere_is_not_shown() {
     std::os::unix::fs::symlink(stack.root.join("secret"), stack.log_file("web")).expect("a link");
     let done = stack.run("logs web").ends_with(1);
     assert!(!done.stdout.contains("do not show"), "{done:?}");
+}
+
+#[test]
+fn a_stretch_of_time_is_shown_with_its_tracebacks_and_nothing_else() {
+    let log = "2025-11-19 10:00:00 one\n2025-11-19 10:10:00 two\nTraceback\n  line\n2025-11-19 10:20:00 three\n";
+    let stack = with_logs(TWO, &[("web", log), ("bot", "2025-11-19 10:15:00 beside\nno time of its own\n2025-11-19 10:30:00 late\n")]);
+    let shown = |options: &str| stack.run(&format!("logs {options}")).ends_with(0).stdout;
+    assert_eq!(shown("web --since 2025-11-19T10:05:00 --until 2025-11-19T10:10:00"), "2025-11-19 10:10:00 two\nTraceback\n  line\n");
+    assert_eq!(shown("web --since 2025-11-19T10:20:00"), "2025-11-19 10:20:00 three\n");
+    assert_eq!(shown("web --since 10m"), "");
+    assert_eq!(
+        shown("--since 2025-11-19T10:10:00 --until 2025-11-19T10:20:00"),
+        "web | 2025-11-19 10:10:00 two\nweb | Traceback\nweb |   line\nbot | 2025-11-19 10:15:00 beside\nbot | no time of its own\nweb | 2025-11-19 10:20:00 three\n"
+    );
+    stack.run("logs --since yesterday-ish").ends_with(2).says("expected 10m, 10:30");
+    stack.run("logs -f --until 10m").ends_with(2);
+}
+
+#[test]
+fn only_lines_that_match_are_shown_also_of_what_is_still_to_come() {
+    let stack = with_logs(TWO, &[("web", "INFO a\nERROR b\nINFO c\nERROR d\nerror e")]);
+    let shown = |options: &str| stack.run(&format!("logs web {options}")).ends_with(0).stdout;
+    assert_eq!(shown("--grep ERROR"), "ERROR b\nERROR d\n");
+    assert_eq!(shown("--grep (?i)error -n 2"), "ERROR d\nerror e\n");
+    assert_eq!(shown("--grep ERROR -n 0"), "");
+    stack.run("logs web --grep (").ends_with(2);
+    let follow = stack.begin("logs web -f --grep ERROR");
+    wait_for_line(&follow, "ERROR d");
+    append(&stack, "web", "\nINFO f\nERROR g\n");
+    wait_for_line(&follow, "ERROR g");
+    assert_eq!(follow.stdout(), "ERROR b\nERROR d\nERROR g\n");
+}
+
+#[test]
+fn one_run_is_shown_by_its_place_or_its_name_and_by_time_where_lines_tell_none() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web'");
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        stack.run("start").ends_with(0);
+        runs.push(stack.service("web")["run_id"].as_str().expect("a run").to_owned());
+        stack.run("stop").ends_with(0);
+    }
+    let whole = stack.log("web");
+    let shown = |options: &str| stack.run(&format!("logs web {options}")).ends_with(0).stdout;
+    let each: Vec<String> = ["3", "2", "last"].iter().map(|which| shown(&format!("--run {which}"))).collect();
+    assert_eq!(each.concat(), whole, "all of it, and nothing twice");
+    assert!(each.iter().all(|text| text.matches("web started").count() == 1), "{each:?}");
+    assert_eq!(shown(&format!("--run {}", runs[1])), each[1]);
+    assert_eq!(shown("--run last -n 1 --grep stopped").lines().count(), 1);
+    let none = stack.run("logs web --run 9").ends_with(0).says("no such run of web is recorded");
+    assert!(none.stdout.is_empty());
+    let since = stack.run("logs web --since 1h").ends_with(0).says("the lines of web tell no time; shown by its runs");
+    assert_eq!(since.stdout, whole);
 }

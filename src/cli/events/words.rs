@@ -24,7 +24,7 @@ pub fn of(happened: &Happened) -> String {
         Happened::Cleaned(one) => {
             format!("cleanup-workers: pid {} {} ({}): {} ({})", one.pid, one.action, one.kind, one.reason, one.command)
         }
-        Happened::Starting { pid } => format!("starting (pid {pid})"),
+        Happened::Starting { pid, .. } => format!("starting (pid {pid})"),
         Happened::Ready { pid, seconds } => format!("ready after {} (pid {pid})", duration(*seconds)),
         Happened::Present => "present".to_owned(),
         Happened::Adopted { pid } => format!("adopted (pid {pid})"),

@@ -105,7 +105,7 @@ fn copy(stretch: &mut Stretch<'_>, printer: &mut Printer, failed: impl Fn(usize,
 
 /// `2025-11-19 10:30:00,123`, with `T`, a fraction, `Z` or an offset, and in brackets, as loggers begin their lines. Without an
 /// offset it is a time of this machine.
-fn time_of(line: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+pub(super) fn time_of(line: &[u8], zone: &TimeZone) -> Option<Timestamp> {
     const SECONDS: usize = "2025-11-19T10:30:00".len();
     let line = line.strip_prefix(b"[").unwrap_or(line);
     let head = line.get(..SECONDS)?;

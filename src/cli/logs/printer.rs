@@ -6,6 +6,7 @@ use super::lines::{End, Lines};
 use crate::cli::output::Output;
 use crate::cli::{Error, style};
 use crate::model::ServiceName;
+use regex::bytes::Regex;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// So that a flood of short lines is not a flood of system calls.
@@ -19,6 +20,8 @@ pub struct Printer {
     lines: Vec<Lines>,
     is_terminal: bool,
     colors: bool,
+    /// Other lines are left out.
+    only: Option<Regex>,
     buffer: Vec<u8>,
     output: Output,
 }
@@ -36,12 +39,17 @@ impl Printer {
         };
         let prefixes: Vec<_> = names.iter().enumerate().map(prefix).collect();
         let lines = names.iter().map(|_| Lines::default()).collect();
-        Self { prefixes, lines, is_terminal, colors, buffer: Vec::new(), output }
+        Self { prefixes, lines, is_terminal, colors, only: None, buffer: Vec::new(), output }
+    }
+
+    /// Shows the lines that match, if an expression is given.
+    pub fn only(self, only: Option<Regex>) -> Self {
+        Self { only, ..self }
     }
 
     /// Whether bytes come out as they came in.
     pub fn is_verbatim(&self) -> bool {
-        self.prefixes.len() == 1 && !self.is_terminal
+        self.prefixes.len() == 1 && !self.is_terminal && self.only.is_none()
     }
 
     /// What the service at `index` of the names wrote.
@@ -61,6 +69,9 @@ impl Printer {
     pub(super) fn piece(&mut self, index: usize, bytes: &[u8], end: End) -> Result<(), Error> {
         if end == End::Open {
             return self.take(index, News::Bytes(bytes));
+        }
+        if self.only.as_ref().is_some_and(|only| !only.is_match(bytes)) {
+            return Ok(());
         }
         self.buffer.extend_from_slice(self.prefixes[index].as_bytes());
         match self.is_terminal {

@@ -1,8 +1,9 @@
 //! The last lines of a file, found from its end: the length of the file does not matter.
 
 use super::escape::shown;
-use super::lines::{LONGEST, Lines};
+use super::lines::{End, LONGEST, Lines};
 use crate::sys::logfile;
+use regex::bytes::Regex;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -42,6 +43,39 @@ pub fn start_of_last(file: &File, from: u64, end: u64, count: usize, longest: Op
         upper = lower;
     }
     Ok(floor)
+}
+
+/// As [`start_of_last`], of lines that match: a forward look at all of them.
+pub fn start_of_last_match(file: &File, from: u64, end: u64, count: usize, grep: &Regex) -> io::Result<u64> {
+    let mut at = written_from(file, from, end)?;
+    let (mut line, mut starts) = (at, VecDeque::new());
+    let (mut lines, mut block) = (Lines::default(), vec![0; BLOCK as usize]);
+    while at < end && count > 0 {
+        let wanted = block.len().min((end - at) as usize);
+        let read = file.read_at(&mut block[..wanted], at)?;
+        if read == 0 {
+            break;
+        }
+        let _ = lines.push(&block[..read], &mut |piece, piece_end| {
+            if grep.is_match(piece) {
+                starts.push_back(line);
+                starts.drain(..starts.len().saturating_sub(count));
+            }
+            line += piece.len() as u64 + u64::from(piece_end == End::Newline);
+            Ok(())
+        });
+        at += read as u64;
+    }
+    let unfinished = lines.take_partial().filter(|rest| grep.is_match(rest)).map(|_| line);
+    starts.extend(unfinished);
+    Ok(starts
+        .len()
+        .checked_sub(count)
+        .filter(|_| count > 0)
+        .and_then(|place| starts.get(place))
+        .or(starts.front().filter(|_| count > 0))
+        .copied()
+        .unwrap_or(end))
 }
 
 /// Past a head that a rotation punched out, which reads as zeros.

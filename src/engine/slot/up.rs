@@ -70,7 +70,7 @@ impl Slot {
         }
         self.state = State::Starting { run, late_at: Some(now.boot.after(self.spec.ready.timeout)) };
         self.act(turn, Act::Release { run });
-        self.announce(turn, Notice::Starting { run, main: spawned.main });
+        self.announce(turn, Notice::Starting { run, main: spawned.main, log_offset: spawned.log_offset });
         if self.spec.ready.when == ReadyWhen::Delay(Duration::ZERO) {
             self.on_ready(run, turn);
         }

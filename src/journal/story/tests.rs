@@ -25,7 +25,7 @@ fn ended(code: Option<u8>, signal: Option<Signal>, reason: Reason, by: Actor) ->
 }
 
 fn starting() -> Happened {
-    Happened::Starting { pid: 42 }
+    Happened::Starting { pid: 42, log_offset: None }
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn who_asked_for_a_start_or_for_a_stop_of_nothing_is_not_told_of_a_later_end() {
     let by = Asker { pid: 7, uid: 1000, command: "devstack".to_owned(), parent: None };
     for what in ["start", "stop"] {
         let asked = Happened::Asked { what: what.to_owned(), services: Vec::new(), by: by.clone() };
-        let starting = Happened::Starting { pid: 42 };
+        let starting = Happened::Starting { pid: 42, log_offset: None };
         let told = ends(
             &journal(vec![
                 ("", None, asked),
