@@ -29,14 +29,14 @@ cargo clippy --locked --no-default-features --lib -- -D warnings
 
 step "the wheel of the worker library"
 python="${CARGO_TARGET_DIR:-target}/python"
-if ! "$python/bin/python" -c 'import maturin, psutil, pytest, uvicorn' 2>/dev/null; then
+if ! "$python/bin/python" -c 'import maturin, mypy, psutil, pytest, uvicorn' 2>/dev/null; then
     rm -rf "$python"
     if ! python3 -m venv "$python"; then
         echo "scripts/test.sh: python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2
         exit 1
     fi
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-        'maturin>=1.9,<2' 'psutil>=5,<8' 'pytest>=8,<10' --requirement examples/analyticbot/requirements.txt
+        'maturin>=1.9,<2' 'mypy>=2,<3' 'psutil>=5,<8' 'pytest>=8,<10' --requirement examples/analyticbot/requirements.txt
 fi
 python="$(cd "$python" && pwd)/bin/python"
 wheels="$(mktemp -d)"
@@ -61,9 +61,10 @@ step "chaos and restarts, the short forms"
 cargo run --locked --quiet --example chaos -- --seconds 30 </dev/null
 cargo run --locked --quiet --example restarts -- --count 50 </dev/null
 
-step "Python tests of the worker library and of the demo"
+step "Python tests of the worker library, its types, and the tests of the demo"
 # Somewhere else than in python/, whose sources without the library would be found first.
-(cd python/tests && "$python" -m pytest -p no:cacheprovider --rootdir .. . </dev/null)
+(cd python/tests && "$python" -m mypy.stubtest devstack)
+scripts/test-wheel.sh "$DEVSTACK_WHEEL"
 (cd examples/analyticbot && "$python" -m pytest -p no:cacheprovider tests </dev/null)
 
 step "all tests passed"

@@ -10,7 +10,8 @@
 """
 
 from ._health_check_server import HealthCheckServer
+from ._metrics import Metrics
 from ._native import __version__
 from ._process_manager import ProcessManager
 
-__all__ = ["HealthCheckServer", "ProcessManager", "__version__"]
+__all__ = ["HealthCheckServer", "Metrics", "ProcessManager", "__version__"]

@@ -1,7 +1,10 @@
 import datetime
 from typing import Any, Awaitable, Callable, Optional, TypeVar, Union
 
-from ._native import Manager, Metrics, __version__ as __version__
+from ._metrics import Metrics as Metrics
+from ._native import Manager, __version__ as __version__
+
+__all__ = ["HealthCheckServer", "Metrics", "ProcessManager", "__version__"]
 
 _Callback = TypeVar("_Callback", bound=Callable[[], Any])
 
@@ -9,16 +12,16 @@ class ProcessManager(Manager):
     max_runtime_hours: Optional[float]
     memory_limit_mb: Optional[float]
     cpu_limit_percent: Optional[float]
-    heartbeat_timeout_seconds: float
-    grace_period_seconds: float
+    heartbeat_timeout_seconds: Optional[float]
+    grace_period_seconds: Optional[float]
     def __init__(
         self,
         name: str,
         max_runtime_hours: Optional[float] = None,
         memory_limit_mb: Optional[float] = None,
         cpu_limit_percent: Optional[float] = None,
-        heartbeat_timeout_seconds: float = 300,
-        grace_period_seconds: float = 30,
+        heartbeat_timeout_seconds: Optional[float] = 300,
+        grace_period_seconds: Optional[float] = 30,
     ) -> None: ...
     def start(self) -> None: ...
     def add_cleanup_callback(self, callback: _Callback) -> _Callback: ...

@@ -1,4 +1,4 @@
-"""Callbacks at the end, sync and async ones: all of them run, in order, and whoever fails is logged.
+"""Callbacks at the end, sync and async ones: all of them run, in the order in which they were added, and whoever fails is logged.
 
 Guards that the event loop of the caller is never blocked, and that what was begun without being awaited runs all the same when
 ``asyncio.run`` ends and cancels what is left.
@@ -6,21 +6,56 @@ Guards that the event loop of the caller is never blocked, and that what was beg
 
 import asyncio
 import collections.abc
+import concurrent.futures
 import inspect
 import logging
 
 log = logging.getLogger("devstack")
 
 
-class Awaitable:
-    """Something that has been done, or is under way: it may be awaited, and need not be."""
-
-    def __init__(self, under_way=None):
-        self._under_way = under_way
+class Over:
+    """What has been done. It may be awaited, and need not be."""
 
     def __await__(self):
-        if self._under_way is not None:
-            yield from asyncio.shield(self._under_way).__await__()
+        yield from ()
+
+
+class Ending:
+    """What is under way. It may be awaited, in any event loop, and need not be."""
+
+    def __init__(self):
+        self._done = concurrent.futures.Future()
+        self._done.set_running_or_notify_cancel()
+        self._task = None
+
+    def __await__(self):
+        if not self._done.done():
+            yield from asyncio.wrap_future(self._done).__await__()
+
+    def run(self, callbacks, seconds, then):
+        """Call all of them, one after the other, and ``then()``; async ones are awaited for ``seconds`` each.
+
+        Outside of an event loop everything has been done on return. Inside of one, what comes from the first async one on is a task
+        of the loop.
+        """
+
+        def end():
+            then()
+            self._done.set_result(None)
+
+        callbacks = iter(callbacks)
+        callback, result = _next_to_await(callbacks)
+        if result is None:
+            end()
+            return
+        rest = _rest(callback, result, callbacks, seconds, end)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(rest)
+        else:
+            # The loop itself knows its tasks only weakly.
+            self._task = loop.create_task(_Begun(rest))
 
 
 class _Begun(collections.abc.Coroutine):
@@ -52,9 +87,20 @@ class _Begun(collections.abc.Coroutine):
         return self
 
 
-async def _await_all(begun, seconds, then):
+def _call(callback):
+    """What is left to await of it, or ``None``."""
     try:
-        for callback, result in begun:
+        result = callback()
+    except Exception:
+        log.exception("cleanup callback %r failed", callback)
+        return None
+    return result if inspect.isawaitable(result) else None
+
+
+async def _rest(callback, result, callbacks, seconds, end):
+    """Await ``result`` of ``callback``, and run those that come after it."""
+    try:
+        while True:
             try:
                 await asyncio.wait_for(result, seconds)
             except asyncio.CancelledError:
@@ -63,32 +109,17 @@ async def _await_all(begun, seconds, then):
                 log.error("cleanup callback %r did not end within %s s", callback, seconds)
             except Exception:
                 log.exception("cleanup callback %r failed", callback)
+            callback, result = _next_to_await(callbacks)
+            if result is None:
+                return
     finally:
-        then()
+        end()
 
 
-def run(callbacks, seconds, then):
-    """Call all of them, sync ones first; async ones are awaited one after the other, for ``seconds`` each. ``then()`` is last.
-
-    Outside of an event loop everything has been done on return. Inside of one the async ones are a task of the loop, which may be
-    awaited.
-    """
-    begun = []
+def _next_to_await(callbacks):
+    """Run callbacks up to the first that has to be awaited: it and its result, or twice ``None``."""
     for callback in callbacks:
-        try:
-            result = callback()
-        except Exception:
-            log.exception("cleanup callback %r failed", callback)
-        else:
-            if inspect.isawaitable(result):
-                begun.append((callback, result))
-    if not begun:
-        then()
-        return Awaitable()
-    rest = _await_all(begun, seconds, then)
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(rest)
-        return Awaitable()
-    return Awaitable(loop.create_task(_Begun(rest)))
+        result = _call(callback)
+        if result is not None:
+            return callback, result
+    return None, None

@@ -26,14 +26,14 @@ class HealthCheckServer:
         if self._server is None:
             self._server = _native.Server(self.host, self.port, self.process_manager)
             self.port = self._server.port
-        return _callbacks.Awaitable()
+        return _callbacks.Over()
 
     def stop(self):
         """The port is free on return. A second call does nothing."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
-        return _callbacks.Awaitable()
+        return _callbacks.Over()
 
     def __enter__(self):
         self.start()
@@ -43,7 +43,7 @@ class HealthCheckServer:
         self.stop()
 
 
-_living = weakref.WeakSet()
+_living: "weakref.WeakSet[HealthCheckServer]" = weakref.WeakSet()
 
 
 def _after_fork():

@@ -1,19 +1,16 @@
-from typing import Optional, TypedDict
+from typing import Any, Optional, final
+
+from typing_extensions import Self, disjoint_base
+
+from ._metrics import Metrics
+
+__all__ = ["Manager", "Server", "__version__"]
 
 __version__: str
 
-class Metrics(TypedDict):
-    pid: int
-    name: str
-    uptime_seconds: float
-    cpu_percent: Optional[float]
-    memory_mb: Optional[float]
-    memory_percent: Optional[float]
-    num_threads: Optional[int]
-    status: str
-    heartbeat_age_seconds: Optional[float]
-
+@disjoint_base
 class Manager:
+    def __new__(cls, *_arguments: Any, **_keywords: Any) -> Self: ...
     def should_continue(self) -> bool: ...
     def heartbeat(self) -> None: ...
     def request_shutdown(self, reason: str = "requested") -> None: ...
@@ -35,8 +32,10 @@ class Manager:
     @property
     def end_time(self) -> Optional[float]: ...
 
+@final
 class Server:
-    port: Optional[int]
-    def __init__(self, host: str, port: int, manager: Manager) -> None: ...
+    @property
+    def port(self) -> Optional[int]: ...
+    def __new__(cls, host: str, port: int, manager: Manager) -> Self: ...
     def stop(self) -> None: ...
     def leave_to_parent(self) -> None: ...

@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import os
 import select
+import sys
 import time
 import weakref
 
@@ -39,7 +40,7 @@ class ProcessManager(_native.Manager):
         self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
         self.grace_period_seconds = grace_period_seconds
         limits = (float(limit) if limit else None for limit in (max_runtime_hours, memory_limit_mb, cpu_limit_percent))
-        self._begin(str(name), *limits, float(heartbeat_timeout_seconds) or float("inf"))
+        self._begin(str(name), *limits, float(heartbeat_timeout_seconds or "inf"), _is_child())
         self._cleanup = []
         self._signals = Signals(self.request_shutdown)
         _living.add(self)
@@ -51,6 +52,7 @@ class ProcessManager(_native.Manager):
         are.
         """
         if not self.running:
+            self.__dict__.pop("_ending", None)
             self._signals.hold()
             self._start()
 
@@ -60,16 +62,22 @@ class ProcessManager(_native.Manager):
         return callback
 
     def shutdown(self):
-        """The end: all cleanup callbacks run, sync ones first; who fails is logged. Signals are what they were before.
+        """The end: all cleanup callbacks run, in the order in which they were added; who fails is logged. Signals are what they were
+        before.
 
-        In an event loop async callbacks are a task of it: ``await manager.shutdown()`` waits for them, and without ``await`` they
-        run all the same. A second call does nothing.
+        In an event loop, what comes from the first async callback on is a task of it: ``await manager.shutdown()`` waits for it, and
+        without ``await`` it runs all the same. A second call begins nothing, and may be awaited as the first.
         """
         if not self.running:
-            return _callbacks.Awaitable()
-        self.request_shutdown("shutdown")
-        callbacks, self._cleanup = self._cleanup, []
-        return _callbacks.run(callbacks, self.grace_period_seconds or None, self._end)
+            return self.__dict__.get("_ending") or _callbacks.Over()
+        mine = _callbacks.Ending()
+        # One operation: another thread, or a signal handler, may ask for the end between any two.
+        ending = self.__dict__.setdefault("_ending", mine)
+        if ending is mine:
+            self.request_shutdown("shutdown")
+            callbacks, self._cleanup = self._cleanup, []
+            ending.run(callbacks, self.grace_period_seconds or None, self._end)
+        return ending
 
     def _end(self):
         self._finish()
@@ -79,12 +87,19 @@ class ProcessManager(_native.Manager):
         """Sleep on purpose, which is no missed heartbeat. ``True``, at once, when it is time to stop."""
         if not self.should_continue():
             return True
-        self._idle_for(seconds)
+        end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        stopped = poll.poll(max(0.0, seconds) * 1000)
-        self._idle_is_over()
-        return bool(stopped)
+        number = self._sleep(seconds)
+        try:
+            while True:
+                left = end - time.monotonic()
+                if poll.poll(min(max(0.0, left * 1000), _LONGEST_POLL)):
+                    return True
+                if left <= 0:
+                    return False
+        finally:
+            self._wake(number)
 
     async def sleep(self, seconds):
         """As ``wait``, for ``async`` code."""
@@ -95,17 +110,17 @@ class ProcessManager(_native.Manager):
         # One of its own: a loop knows one reader a descriptor.
         descriptor = os.dup(self.fileno())
         loop.add_reader(descriptor, lambda: stopped.done() or stopped.set_result(None))
-        self._idle_for(seconds)
+        number = self._sleep(seconds)
         try:
             await asyncio.wait([stopped], timeout=max(0.0, seconds))
             return stopped.done()
         finally:
-            self._idle_is_over()
+            self._wake(number)
             loop.remove_reader(descriptor)
             os.close(descriptor)
 
     def idle_until(self, when):
-        """No heartbeat is to be expected until ``when``: a ``datetime``, or seconds since the epoch as ``time.time()`` counts."""
+        """No heartbeat is expected until ``when``: a ``datetime``, or seconds since the epoch as ``time.time()`` counts."""
         if isinstance(when, datetime.datetime):
             when = when.timestamp()
         self._idle_for(when - time.time())
@@ -128,10 +143,22 @@ class ProcessManager(_native.Manager):
         return f"<ProcessManager {self.name} {self.get_metrics()['status']}>"
 
 
-_living = weakref.WeakSet()
+# poll(2) takes milliseconds as an int: 24.8 days.
+_LONGEST_POLL = 2**31 - 1
+
+_living: "weakref.WeakSet[ProcessManager]" = weakref.WeakSet()
+_is_forked = False
+
+
+def _is_child():
+    """Of a worker that speaks to the service manager above for all of them."""
+    process = sys.modules.get("multiprocessing.process")
+    return _is_forked or (process is not None and process.parent_process() is not None)
 
 
 def _after_fork():
+    global _is_forked
+    _is_forked = True
     for manager in _living:
         manager._continue_after_fork()
 

@@ -1,6 +1,7 @@
-"""SIGTERM and SIGINT: the first asks the worker to stop, the second ends it now.
+"""SIGTERM and SIGINT: the first asks every worker of this process to stop, the second ends the process now.
 
-Guards that whoever handled them before is still called, and has them back at the end.
+Guards that whoever handled them before is still called, that a signal of which no worker wants to know does what it did before, and
+that the earlier handlers are back at the end, whichever manager ends first and in whichever thread.
 """
 
 import functools
@@ -10,41 +11,80 @@ import threading
 
 ASK_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
+# Those who are to be asked. One change is one operation of a list: a signal handler may come between any two.
+_asked_for: "list[Signals]" = []
+
 
 class Signals:
-    """Handlers around those that were there. Only the main thread may have any; elsewhere nothing is changed."""
+    """One manager's wish to be asked."""
 
     def __init__(self, ask):
-        self._ask, self._before, self._came = ask, {}, False
+        self.ask, self.came = ask, False
 
     def hold(self):
+        """From here on it is asked. Only the main thread may; elsewhere signals stay as they are."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._came = False
+        self.came = False
+        _asked_for.append(self)
         for number in ASK_TO_STOP:
             before = signal.getsignal(number)
             # `None`: a handler that was not set from Python, and could not be set again.
-            if before is not None and before is not signal.SIG_IGN:
-                self._before[number] = before
-                signal.signal(number, self._handle)
+            if before not in (None, signal.SIG_IGN) and not isinstance(before, _Handler):
+                signal.signal(number, _Handler(before))
 
     def give_back(self):
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number, before in self._before.items():
-            if signal.getsignal(number) == self._handle:
-                signal.signal(number, before)
-        self._before.clear()
+        """It is not asked any more. Outside of the main thread the handlers stay, and pass on what comes."""
+        if self in _asked_for:
+            _asked_for.remove(self)
+        if not _asked_for and threading.current_thread() is threading.main_thread():
+            for number in ASK_TO_STOP:
+                _take_back(number)
 
-    def _handle(self, number, frame):
-        if self._came:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self._came = True
-        self._ask("signal_" + signal.Signals(number).name)
-        before = self._before.get(number)
-        if callable(before) and not _only_interrupts(before):
-            before(number, frame)
+
+class _Handler:
+    """Around the one that was there before."""
+
+    _is_asking = False
+
+    def __init__(self, before):
+        self.before = before
+
+    def __call__(self, number, frame):
+        # Called by a handler that came later and itself chains to this one, it has nothing to ask a second time.
+        if _Handler._is_asking:
+            return self._chain(number, frame)
+        if not _asked_for:
+            _take_back(number)
+            return _deliver(self.before, number, frame)
+        if all(one.came for one in _asked_for):
+            return _deliver(signal.SIG_DFL, number, frame)
+        _Handler._is_asking = True
+        try:
+            for one in list(_asked_for):
+                one.came = True
+                one.ask("signal_" + signal.Signals(number).name)
+            self._chain(number, frame)
+        finally:
+            _Handler._is_asking = False
+
+    def _chain(self, number, frame):
+        if callable(self.before) and not _only_interrupts(self.before):
+            self.before(number, frame)
+
+
+def _take_back(number):
+    handler = signal.getsignal(number)
+    if isinstance(handler, _Handler):
+        signal.signal(number, handler.before)
+
+
+def _deliver(handler, number, frame):
+    if callable(handler):
+        handler(number, frame)
+    elif handler == signal.SIG_DFL:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _only_interrupts(handler):

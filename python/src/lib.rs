@@ -37,9 +37,14 @@ impl Manager {
         memory_limit_mb: Option<f64>,
         cpu_limit_percent: Option<f64>,
         heartbeat_timeout_seconds: f64,
+        is_child: bool,
     ) -> PyResult<()> {
         let limits = Limits { max_runtime_hours, memory_limit_mb, cpu_limit_percent, heartbeat_timeout_seconds };
-        let _ = self.0.set(ProcessManager::new(name, limits)?);
+        let manager = ProcessManager::new(name, limits)?;
+        if is_child {
+            manager.fall_silent();
+        }
+        let _ = self.0.set(manager);
         Ok(())
     }
 
@@ -58,7 +63,7 @@ impl Manager {
         Ok(())
     }
 
-    /// Ask the worker to stop. The first reason counts; a worker that does not run is not asked.
+    /// Ask the worker to stop. The first reason counts. Before the first ``start()`` it holds from the start on.
     #[pyo3(signature = (reason = "requested"))]
     fn request_shutdown(&self, reason: &str) -> PyResult<()> {
         self.get()?.request_shutdown(reason);
@@ -74,8 +79,12 @@ impl Manager {
         Ok(())
     }
 
-    fn _idle_is_over(&self) -> PyResult<()> {
-        self.get()?.idle_is_over();
+    fn _sleep(&self, seconds: f64) -> PyResult<u64> {
+        Ok(self.get()?.sleep(duration(seconds)))
+    }
+
+    fn _wake(&self, number: u64) -> PyResult<()> {
+        self.get()?.wake(number);
         Ok(())
     }
 

@@ -12,6 +12,15 @@ import pytest
 from devstack import ProcessManager
 
 
+# How a program of a worker begins.
+START = """
+import asyncio, logging, os, signal, sys, time
+from devstack import ProcessManager
+logging.basicConfig()
+manager = ProcessManager("worker")
+"""
+
+
 @pytest.fixture
 def manager():
     """One that runs, and is at its end after the test."""
@@ -43,6 +52,7 @@ class Program:
         path.write_text(text)
         self.process = subprocess.Popen(
             [sys.executable, "-u", str(path)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -51,6 +61,10 @@ class Program:
 
     def line(self):
         return self.process.stdout.readline().rstrip("\n")
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
 
     def send(self, number=signal.SIGTERM):
         self.process.send_signal(number)

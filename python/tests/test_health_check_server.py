@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import socket
+import statistics
 import threading
 import time
 
@@ -52,20 +53,23 @@ def test_a_worker_stuck_in_c_with_the_gil_is_said_to_be_at_once():
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            time.sleep(2)
-            begun = time.monotonic()
-            status, health = get(server.port, "/health")
-            took = time.monotonic() - begun
-            os.write(writer, f"{status} {health['reason']} {took}".encode())
+            while get(server.port, "/health")[0] == 200:
+                pass
+            took = []
+            for _ in range(9):
+                begun = time.monotonic()
+                status, health = get(server.port, "/health")
+                took.append(time.monotonic() - begun)
+            os.write(writer, f"{status} {health['reason']} {statistics.median(took)}".encode())
             os._exit(0)
         begun = time.monotonic()
         ctypes.PyDLL(None).sleep(4)
         assert time.monotonic() - begun > 3.5, "it held the GIL all the time"
         os.waitpid(pid, 0)
         status, reason, took = os.read(reader, 1000).decode().split()
-        assert (status, reason) == ("503", "heartbeat_timeout_2s")
-        print(f"answered in {float(took) * 1000:.1f} ms")
-        assert float(took) < 1
+        assert (status, reason) == ("503", "heartbeat_timeout_1s")
+        print(f"answered in {float(took) * 1000:.1f} ms, the median of 9")
+        assert float(took) < 0.05
 
 
 def test_a_taken_port_names_its_holder(manager, server):
@@ -89,29 +93,44 @@ def test_start_and_stop_twice_are_harmless_and_the_port_is_free_afterwards(manag
     server.stop()
 
 
-def test_thousands_of_clients_that_say_nothing_change_nothing(manager, server):
-    idle, most = [], 10_000
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(most, hard - 200)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        for _ in range(most):
-            one = socket.socket()
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", server.port))
-            idle.append(one)
+SLOW_CLIENTS = """
+import resource, socket, sys
+port, most = int(sys.stdin.readline()), 10_000
+resource.setrlimit(resource.RLIMIT_NOFILE, (most + 100, max(most + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+
+def slow():
+    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client.sendall(b"GET /health HTTP/1.1\\r\\nX-Slow: ")
+    client.setblocking(False)
+    return client
+
+clients = [slow() for _ in range(most)]
+print(len(clients))
+while True:
+    for number, client in enumerate(clients):
+        try:
+            client.send(b"x")
+        except OSError:
+            client.close()
+            clients[number] = slow()
+    print("a byte each")
+"""
+
+
+def test_ten_thousand_clients_that_send_a_byte_now_and_then_change_nothing(manager, server, program):
+    slow = program(SLOW_CLIENTS)
+    slow.tell(str(server.port))
+    assert slow.line() == "10000"
+    assert slow.line() == "a byte each"
+    took = []
+    for _ in range(21):
         begun = time.monotonic()
         assert get(server.port, "/health")[0] == 200
-        print(f"{most} clients, a fresh probe took {(time.monotonic() - begun) * 1000:.1f} ms")
-        begun = time.monotonic()
-        for _ in range(1000):
-            manager.heartbeat()
-        assert manager.should_continue() and time.monotonic() - begun < 1
-    finally:
-        for one in idle:
-            one.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        took.append(time.monotonic() - begun)
+    print(f"beside 10,000 slow clients a fresh probe took {statistics.median(took) * 1000:.1f} ms, the median of 21")
+    assert statistics.median(took) < 0.05
+    assert slow.line() == "a byte each" and slow.process.poll() is None, "they were there all the time"
+    assert manager.should_continue() and manager.is_healthy() == (True, "healthy")
 
 
 def test_who_asks_by_another_name_or_to_change_something_is_refused(server):

@@ -1,11 +1,13 @@
 """Every name of ProcessManager, its defaults and its words."""
 
+import asyncio
 import datetime
 import inspect
 import logging
 import threading
 import time
 
+import psutil
 import pytest
 
 from devstack import ProcessManager
@@ -77,10 +79,10 @@ def test_metrics_have_the_fields_of_the_original(manager):
         "status",
         "heartbeat_age_seconds",
     ]
-    psutil = pytest.importorskip("psutil").Process()
-    assert metrics["pid"] == psutil.pid and metrics["name"] == "worker" and metrics["status"] == "running"
-    assert metrics["memory_mb"] == pytest.approx(psutil.memory_info().rss / 2**20, rel=0.3)
-    assert metrics["memory_percent"] == pytest.approx(psutil.memory_percent(), abs=0.3)
+    process = psutil.Process()
+    assert metrics["pid"] == process.pid and metrics["name"] == "worker" and metrics["status"] == "running"
+    assert metrics["memory_mb"] == pytest.approx(process.memory_info().rss / 2**20, rel=0.3)
+    assert metrics["memory_percent"] == pytest.approx(process.memory_percent(), abs=0.3)
     assert metrics["num_threads"] >= 2 and 0 <= metrics["heartbeat_age_seconds"] < 20
 
 
@@ -136,6 +138,77 @@ def test_sleeping_on_purpose_is_no_missed_heartbeat():
         wait_until(lambda: manager.is_healthy() == (False, "heartbeat_timeout_0s"), 5)
 
 
+def test_who_wakes_does_not_wake_the_others():
+    with ProcessManager("worker", heartbeat_timeout_seconds=0.2) as manager:
+        long = threading.Thread(target=manager.wait, args=[60])
+        long.start()
+        assert not manager.wait(0.1)
+        # Nobody but the sleeper is left, and it sleeps for longer than heartbeats may stay away.
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            assert manager.is_healthy() == (True, "healthy")
+        manager.request_shutdown("enough")
+        long.join()
+
+
+def test_any_time_may_be_waited_for_and_a_limit_may_be_none():
+    with ProcessManager("worker", heartbeat_timeout_seconds=None) as manager:
+        for seconds in (30 * 24 * 3600, float("inf"), 1e300):
+            threading.Timer(0.1, manager.request_shutdown, ["enough"]).start()
+            assert manager.wait(seconds) is True
+            assert asyncio.run(manager.sleep(seconds)) is True
+            manager.shutdown()
+            manager.start()
+        for seconds in (0, -1):
+            assert manager.wait(seconds) is False and asyncio.run(manager.sleep(seconds)) is False
+        assert manager.is_healthy() == (True, "healthy")
+
+
+def test_a_request_before_the_start_holds():
+    manager = ProcessManager("worker")
+    manager.request_shutdown("too early")
+    assert (manager.shutdown_requested, manager.shutdown_reason, manager.running) == (True, "too early", False)
+    manager.start()
+    assert not manager.should_continue() and manager.wait(60) and manager.shutdown_reason == "too early"
+    manager.shutdown()
+    manager.request_shutdown("too late")
+    manager.start()
+    assert manager.should_continue() and manager.shutdown_reason is None
+    manager.shutdown()
+
+
+def test_a_second_shutdown_does_not_overtake_the_first():
+    async def main():
+        called = []
+        manager = ProcessManager("worker")
+        manager.start()
+
+        @manager.add_cleanup_callback
+        async def slow():
+            await asyncio.sleep(0.1)
+            called.append(manager.running)
+
+        manager.shutdown()
+        await manager.shutdown()
+        assert called == [True] and not manager.running
+        await manager.shutdown()
+        manager.start()
+        await manager.shutdown()
+        assert called == [True] and not manager.running
+
+    asyncio.run(main())
+
+
+def test_a_callback_that_asks_for_the_end_again_changes_nothing():
+    called = []
+    manager = ProcessManager("worker")
+    manager.start()
+    for name in ("first", "second"):
+        manager.add_cleanup_callback(lambda name=name: (called.append(name), manager.shutdown()))
+    manager.shutdown()
+    assert called == ["first", "second"] and not manager.running
+
+
 def test_waiting_is_over_at_once_when_somebody_asks_to_stop(manager):
     threading.Timer(0.2, manager.request_shutdown, ["from another thread"]).start()
     begun = time.monotonic()
@@ -154,23 +227,19 @@ def test_all_callbacks_run_and_failures_are_logged(caplog):
         raise RuntimeError("no connection")
 
     async def awaited():
-        import asyncio
-
         await asyncio.sleep(0)
         called.append("awaited")
 
     async def hangs():
-        import asyncio
-
         called.append("hangs")
         await asyncio.sleep(60)
 
-    for callback in (lambda: called.append("sync"), hangs, awaited, lambda: awaited()):
+    for callback in (hangs, awaited, lambda: called.append("sync"), lambda: awaited()):
         manager.add_cleanup_callback(callback)
     with caplog.at_level(logging.ERROR, "devstack"):
         manager.shutdown()
         manager.shutdown()
-    assert called == ["fails", "sync", "hangs", "awaited", "awaited"]
+    assert called == ["fails", "hangs", "awaited", "sync", "awaited"]
     assert "no connection" in caplog.text and "did not end within 0.2 s" in caplog.text
     assert not manager.running
 

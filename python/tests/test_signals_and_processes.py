@@ -1,13 +1,8 @@
-"""Signals, event loops, forks and children, in processes of their own."""
+"""Signals and event loops, in processes of their own."""
 
 import signal
 
-START = """
-import asyncio, logging, os, signal, sys, time
-from devstack import ProcessManager
-logging.basicConfig()
-manager = ProcessManager("worker")
-"""
+from conftest import START
 
 
 def test_sigterm_asks_and_the_worker_ends_well(program):
@@ -125,104 +120,88 @@ manager.shutdown()
     assert worker.end()[:2] == (0, "True True\n")
 
 
-def test_after_fork_each_process_has_its_own_life_and_limits_hold_in_both(program):
+def test_ended_in_another_thread_it_begins_again_and_is_asked_once(program):
     worker = program(START + """
-from devstack import HealthCheckServer
-manager = ProcessManager("worker", max_runtime_hours=1.0 / 3600)
+import threading
 manager.start()
-server = HealthCheckServer(0, manager)
-server.start()
-pid = os.fork()
-if pid == 0:
-    assert manager.should_continue()
-    while not manager.wait(60): pass
-    print("child:", manager.shutdown_reason.startswith("max_runtime_reached"), server._server is None, flush=True)
-    os._exit(0)
-os.waitpid(pid, 0)
-print("parent:", manager.wait(60), manager.shutdown_reason.startswith("max_runtime_reached"))
-again = HealthCheckServer(server.port, manager)
-server.stop()
-again.start()
-again.stop()
-""")
-    assert worker.end()[:2] == (0, "child: True True\nparent: True True\n")
-    worker = program(START + """
+thread = threading.Thread(target=manager.shutdown)
+thread.start(); thread.join()
 manager.start()
-pid = os.fork()
-if pid == 0:
-    manager.request_shutdown("only the child")
-    os._exit(0 if not manager.should_continue() else 1)
-print(os.waitpid(pid, 0)[1], manager.should_continue(), manager.wait(0.1))
-""")
-    assert worker.end()[:2] == (0, "0 True False\n")
-
-
-def test_in_a_spawn_child_it_works_as_anywhere(program):
-    worker = program("""
-import multiprocessing
-from devstack import ProcessManager
-
-def work(queue):
-    with ProcessManager("child") as manager:
-        manager.heartbeat()
-        queue.put((manager.is_healthy(), manager.wait(0.1)))
-
-if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    child = context.Process(target=work, args=(queue,))
-    child.start()
-    print(queue.get())
-    child.join()
-    print(child.exitcode)
-""")
-    assert worker.end()[:2] == (0, "((True, 'healthy'), False)\n0\n")
-
-
-def test_a_service_manager_above_hears_of_start_life_and_stop(program, tmp_path):
-    import socket
-
-    above = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    above.bind(str(tmp_path / "notify"))
-    above.settimeout(20)
-    worker = program(
-        START + """
-manager.start()
-for _ in range(3):
-    manager.heartbeat()
-    time.sleep(0.2)
-print("quiet")
-sys.stdin.readline() if False else time.sleep(1.2)
-print("beats")
-manager.wait(600)
+print("started")
+manager.wait(60)
+print(manager.shutdown_reason)
 manager.shutdown()
-""",
-        NOTIFY_SOCKET=str(tmp_path / "notify"),
-        WATCHDOG_USEC="400000",
-    )
-    heard = [above.recv(4096).decode()]
-    assert heard == ["READY=1"]
-    assert worker.line() == "quiet"
-    above.setblocking(False)
-    drained = []
-
-    def drain():
-        try:
-            while True:
-                drained.append(above.recv(4096).decode())
-        except BlockingIOError:
-            pass
-
-    drain()
-    assert drained.count("WATCHDOG=1") >= 3
-    drained.clear()
-    assert worker.line() == "beats"
-    drain()
-    assert drained.count("WATCHDOG=1") <= 2, "who is silent does not feed it"
-    above.settimeout(20)
-    assert above.recv(4096) == b"WATCHDOG=1", "who sleeps on purpose does"
+print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+""")
+    assert worker.line() == "started"
     worker.send()
-    while (word := above.recv(4096).decode()) == "WATCHDOG=1":
-        pass
-    assert word == "STOPPING=1\nSTATUS=shutting down: signal_SIGTERM"
-    assert worker.end()[0] == 0
+    assert worker.end()[:2] == (0, "signal_SIGTERM\nTrue\n")
+
+
+def test_a_signal_that_nobody_wants_any_more_does_what_it_did_before(program):
+    ended_elsewhere = """
+import threading
+manager.start()
+thread = threading.Thread(target=manager.shutdown)
+thread.start(); thread.join()
+"""
+    outer_first = """
+inner = ProcessManager("inner")
+manager.start(); inner.start()
+manager.shutdown(); inner.shutdown()
+"""
+    for end in (ended_elsewhere, outer_first):
+        worker = program(START + end + """
+print("ended")
+signal.pause()
+""")
+        assert worker.line() == "ended"
+        worker.send()
+        assert worker.end()[0] == -signal.SIGTERM
+        worker = program(START + """
+signal.signal(signal.SIGTERM, lambda number, frame: print("mine"))
+""" + end + """
+print("ended")
+signal.pause()
+""")
+        assert worker.line() == "ended"
+        worker.send()
+        assert worker.end()[:2] == (0, "mine\n")
+
+
+def test_all_managers_are_asked_whichever_ends_first(program):
+    worker = program(START + """
+first, second = ProcessManager("first"), ProcessManager("second")
+manager.start(); first.start(); second.start()
+first.shutdown()
+print("started")
+manager.wait(60), second.wait(60)
+print(manager.shutdown_reason, second.shutdown_reason, first.shutdown_reason)
+manager.shutdown(); second.shutdown()
+print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+""")
+    assert worker.line() == "started"
+    worker.send()
+    assert worker.end()[:2] == (0, "signal_SIGTERM signal_SIGTERM shutdown\nTrue\n")
+
+
+def test_a_handler_that_came_later_and_chains_is_called_once_and_counts_once(program):
+    worker = program(START + """
+manager.start()
+ours = signal.getsignal(signal.SIGTERM)
+def later(number, frame):
+    print("later")
+    ours(number, frame)
+signal.signal(signal.SIGTERM, later)
+manager.shutdown()
+print(signal.getsignal(signal.SIGTERM) is later)
+manager.start()
+print("started")
+manager.wait(60)
+print(manager.shutdown_reason)
+manager.shutdown()
+print(signal.getsignal(signal.SIGTERM) is later)
+""")
+    assert [worker.line(), worker.line()] == ["True", "started"]
+    worker.send()
+    assert worker.end()[:2] == (0, "later\nsignal_SIGTERM\nTrue\n")

@@ -67,7 +67,12 @@ pub struct Life {
     ended: AtomicU64,
     ended_wall: AtomicU64,
     beat: AtomicU64,
+    /// The latest of `sleepers`, 0 without any.
     idle_until: AtomicU64,
+    sleepers: Mutex<Vec<Sleeper>>,
+    next_sleeper: AtomicU64,
+    /// What this process says is said for the service: it is not the child of one that speaks.
+    speaks: AtomicBool,
     /// There was a heartbeat since somebody last asked.
     has_beaten: AtomicBool,
     cpu: AtomicU64,
@@ -80,8 +85,14 @@ pub struct Life {
     pub end: Event,
     /// Of a start, so that the sampler of an earlier one knows that it is over.
     pub generation: AtomicU64,
-    pub above: Option<ServiceManager>,
+    above: Option<ServiceManager>,
 }
+
+/// Somebody who sleeps on purpose, under a number of its own.
+struct Sleeper(u64, BootTime);
+
+/// The sleep that has no end but its time.
+const UNENDED: u64 = 0;
 
 impl Life {
     pub fn new(name: String, limits: Limits) -> io::Result<Self> {
@@ -96,6 +107,9 @@ impl Life {
             ended_wall: unknown(),
             beat: unknown(),
             idle_until: AtomicU64::new(0),
+            sleepers: Default::default(),
+            next_sleeper: AtomicU64::new(UNENDED + 1),
+            speaks: AtomicBool::new(true),
             has_beaten: AtomicBool::new(false),
             cpu: unknown(),
             memory: unknown(),
@@ -125,16 +139,18 @@ impl Life {
         self.phase.load(SeqCst) == STOPPING
     }
 
-    /// `false`: it runs already.
+    /// `false`: it runs already. A request that came before the first start holds.
     pub fn begin(&self) -> bool {
         if self.is_running() {
             return false;
         }
-        self.set_reason(None);
-        self.stop.clear();
+        if self.phase.load(SeqCst) == STOPPED {
+            self.set_reason(None);
+            self.stop.clear();
+        }
         self.end.clear();
         self.generation.fetch_add(1, SeqCst);
-        self.idle_until.store(0, SeqCst);
+        self.with_sleepers(Vec::clear);
         self.started.store(clock::now().as_nanos(), SeqCst);
         self.started_wall.store(wall_milliseconds(), SeqCst);
         self.ended.store(UNKNOWN, SeqCst);
@@ -142,13 +158,18 @@ impl Life {
         self.heartbeat();
         self.phase.store(RUNNING, SeqCst);
         self.tell("READY=1");
+        if let Some(reason) = self.shutdown_reason() {
+            self.request_shutdown(&reason);
+        }
         true
     }
 
-    /// The first reason counts.
+    /// The first reason counts. After the end there is nothing to ask of.
     pub fn request_shutdown(&self, reason: &str) {
-        if self.phase.compare_exchange(RUNNING, STOPPING, SeqCst, SeqCst).is_ok() {
-            self.set_reason(Some(reason.to_owned()));
+        if self.phase.load(SeqCst) == NEW {
+            self.set_first_reason(reason);
+        } else if self.phase.compare_exchange(RUNNING, STOPPING, SeqCst, SeqCst).is_ok() {
+            self.set_first_reason(reason);
             self.tell(&format!("STOPPING=1\nSTATUS=shutting down: {}", reason.replace('\n', " ")));
             self.stop.set();
         }
@@ -167,8 +188,33 @@ impl Life {
         ran
     }
 
+    /// No heartbeat is to be expected until then.
     pub fn idle_until(&self, until: BootTime) {
-        self.idle_until.store(until.as_nanos(), SeqCst);
+        self.with_sleepers(|sleepers| {
+            sleepers.retain(|sleeper| sleeper.0 != UNENDED);
+            sleepers.push(Sleeper(UNENDED, until));
+        });
+    }
+
+    /// Somebody sleeps on purpose until then, or until [`Self::wake`] with the number that this answers.
+    pub fn sleep(&self, until: BootTime) -> u64 {
+        let number = self.next_sleeper.fetch_add(1, Relaxed);
+        self.with_sleepers(|sleepers| sleepers.push(Sleeper(number, until)));
+        number
+    }
+
+    /// Work begins again, which is as good as a heartbeat. Whoever else sleeps goes on sleeping.
+    pub fn wake(&self, number: u64) {
+        self.heartbeat();
+        self.with_sleepers(|sleepers| sleepers.retain(|sleeper| sleeper.0 != number));
+    }
+
+    fn with_sleepers(&self, change: impl FnOnce(&mut Vec<Sleeper>)) {
+        if let Ok(mut sleepers) = self.sleepers.lock() {
+            change(&mut sleepers);
+            let latest = sleepers.iter().map(|sleeper| sleeper.1.as_nanos()).max().unwrap_or(0);
+            self.idle_until.store(latest, SeqCst);
+        }
     }
 
     /// A worker sleeps on purpose.
@@ -181,9 +227,29 @@ impl Life {
         self.has_beaten.swap(false, SeqCst) || self.is_idle()
     }
 
-    pub fn tell(&self, lines: &str) {
-        if let Some(above) = &self.above {
+    /// Who waits for what this process says.
+    pub fn above(&self) -> Option<&ServiceManager> {
+        self.above.as_ref().filter(|_| self.speaks.load(Relaxed))
+    }
+
+    /// What the service manager above hears of this service is for another process to say.
+    pub fn fall_silent(&self) {
+        self.speaks.store(false, Relaxed);
+    }
+
+    pub fn tell_alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    fn tell(&self, lines: &str) {
+        if let Some(above) = self.above() {
             above.tell(lines);
+        }
+    }
+
+    fn set_first_reason(&self, reason: &str) {
+        if let Ok(mut place) = self.reason.lock() {
+            place.get_or_insert_with(|| reason.to_owned());
         }
     }
 

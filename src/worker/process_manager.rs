@@ -50,7 +50,7 @@ impl ProcessManager {
         self.life.heartbeat();
     }
 
-    /// From here on [`Self::should_continue`] is `false`; the first reason counts.
+    /// From here on [`Self::should_continue`] is `false`; the first reason counts. Before the first start it holds from the start on.
     pub fn request_shutdown(&self, reason: &str) {
         self.life.request_shutdown(reason);
     }
@@ -66,21 +66,26 @@ impl ProcessManager {
             return true;
         }
         let until = clock::now().after(longest);
-        self.life.idle_until(until);
+        let number = self.life.sleep(until);
         let stopped = self.life.stop.wait(until);
-        self.idle_is_over();
+        self.life.wake(number);
         stopped
+    }
+
+    /// For whoever waits by other means, [`Self::stop_requested`] beside something else: from here on it sleeps on purpose, for so
+    /// long at most, until [`Self::wake`] with the number that this answers. Several may sleep at once.
+    pub fn sleep(&self, longest: Duration) -> u64 {
+        self.life.sleep(clock::now().after(longest))
+    }
+
+    /// Work begins again, which is as good as a heartbeat.
+    pub fn wake(&self, number: u64) {
+        self.life.wake(number);
     }
 
     /// For so long nobody has to expect a heartbeat.
     pub fn idle_for(&self, longest: Duration) {
         self.life.idle_until(clock::now().after(longest));
-    }
-
-    /// Work begins again, which is as good as a heartbeat.
-    pub fn idle_is_over(&self) {
-        self.life.idle_until(clock::now());
-        self.life.heartbeat();
     }
 
     /// Readable once a shutdown was requested, for whatever polls.
@@ -128,12 +133,18 @@ impl ProcessManager {
         self.life.end_time()
     }
 
-    /// In a child after fork(2), where no thread but the forking one exists: limits hold there as well, and what is asked of the
-    /// one is not asked of the other.
+    /// In a child of the process that the service manager above knows (`NOTIFY_SOCKET`): that process speaks, this one does not.
+    pub fn fall_silent(&self) {
+        self.life.fall_silent();
+    }
+
+    /// In a child after fork(2), where no thread but the forking one exists: limits hold there as well, what is asked of the one is
+    /// not asked of the other, and the service manager above hears of the parent only.
     ///
     /// # Errors
     /// When the kernel has no room for a thread.
     pub fn continue_after_fork(&self) -> io::Result<()> {
+        self.fall_silent();
         self.life.stop.part_from_parent();
         self.life.end.part_from_parent();
         if self.life.is_stopping() {

@@ -38,7 +38,7 @@ impl Sampler {
     }
 
     fn run(mut self, life: &Life) {
-        let pace = life.above.as_ref().map(|above| above.watchdog().map_or(UNASKED, |patience| patience / SHARE_OF_WATCHDOG));
+        let pace = life.above().map(|above| above.watchdog().map_or(UNASKED, |patience| patience / SHARE_OF_WATCHDOG));
         let interval = pace.map_or(INTERVAL, |pace| pace.min(INTERVAL));
         let mut told_at = BootTime::default();
         let is_current = |sampler: &Self| life.is_running() && life.generation.load(SeqCst) == sampler.generation;
@@ -48,7 +48,7 @@ impl Sampler {
                 self.sample(life, now);
             }
             if pace.is_some_and(|pace| now.since(told_at) >= pace) && life.take_beat() {
-                life.tell("WATCHDOG=1");
+                life.tell_alive();
                 told_at = now;
             }
             let planned = life.planned_end().filter(|_| life.should_continue());

@@ -55,3 +55,29 @@ fn the_server_answers_until_it_is_stopped_and_names_who_has_its_port() {
     server.stop();
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn who_wakes_does_not_wake_the_others_and_waking_is_as_good_as_a_heartbeat() {
+    let manager = manager(Limits { heartbeat_timeout_seconds: 0.0, ..Limits::default() });
+    let (long, short) = (manager.sleep(LONG), manager.sleep(LONG));
+    manager.wake(short);
+    assert_eq!(manager.is_healthy(), (true, "healthy".to_owned()));
+    manager.idle_for(LONG);
+    manager.wake(long);
+    assert_eq!(manager.is_healthy(), (true, "healthy".to_owned()), "no heartbeat is expected for a minute");
+    manager.idle_for(Duration::ZERO);
+    assert_eq!(manager.is_healthy(), (false, "heartbeat_timeout_0s".to_owned()));
+}
+
+#[test]
+fn a_request_before_the_start_holds_and_one_after_the_end_does_not() {
+    let manager = ProcessManager::new("worker", Limits::default()).expect("a manager");
+    manager.request_shutdown("too early");
+    manager.start().expect("started");
+    assert!(!manager.should_continue() && manager.wait(LONG));
+    assert_eq!(manager.shutdown_reason().as_deref(), Some("too early"));
+    manager.shutdown();
+    manager.request_shutdown("too late");
+    manager.start().expect("started");
+    assert!(manager.should_continue());
+}
