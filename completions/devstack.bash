@@ -37,6 +37,9 @@ _devstack() {
             devstack,restart)
                 cmd="devstack__subcmd__restart"
                 ;;
+            devstack,rotate-log)
+                cmd="devstack__subcmd__rotate__subcmd__log"
+                ;;
             devstack,run)
                 cmd="devstack__subcmd__run"
                 ;;
@@ -65,7 +68,7 @@ _devstack() {
 
     case "${cmd}" in
         devstack)
-            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs why events cleanup-workers upgrade check export completions supervise"
+            opts="-q -v -h -V --project --config --color --quiet --verbose --help --version start stop restart status run logs why events cleanup-workers upgrade check export completions supervise rotate-log"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -241,7 +244,7 @@ _devstack() {
             return 0
             ;;
         devstack__subcmd__logs)
-            opts="-f -n -q -v -h --follow --lines --since --until --run --grep --project --config --color --quiet --verbose --help"
+            opts="-f -n -q -v -h --follow --lines --since --until --run --grep --level --json --no-pager --project --config --color --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -269,6 +272,10 @@ _devstack() {
                     ;;
                 --grep)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --level)
+                    COMPREPLY=($(compgen -W "debug info warning error critical" -- "${cur}"))
                     return 0
                     ;;
                 --project)
@@ -301,6 +308,32 @@ _devstack() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        devstack__subcmd__rotate__subcmd__log)
+            opts="-q -v -h --project --config --color --quiet --verbose --help compress plain"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --project)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

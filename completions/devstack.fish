@@ -47,6 +47,7 @@ complete -c devstack -n "__fish_devstack_needs_command" -f -a "check" -d 'Valida
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "export" -d 'Write the same definition for another system: units, programs, scrape configuration and alerts, a dashboard, a deployment'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c devstack -n "__fish_devstack_needs_command" -f -a "supervise" -d 'Keeper and supervisor of a project; started by the other commands'
+complete -c devstack -n "__fish_devstack_needs_command" -f -a "rotate-log" -d 'Moves the head of a log into an old log; started by the supervisor'
 complete -c devstack -n "__fish_devstack_using_subcommand start" -l timeout -d 'Wait no longer than this, for instance 60s' -r
 complete -c devstack -n "__fish_devstack_using_subcommand start" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand start" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
@@ -110,12 +111,19 @@ complete -c devstack -n "__fish_devstack_using_subcommand logs" -l since -d 'Fro
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l until -d 'Up to then, written as for --since' -r
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l run -d 'What one run wrote: `last`, 2 for the one before it, or a run id' -r
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l grep -d 'Only lines that match this regular expression' -r
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l level -d 'Only lines at least as grave; a traceback has the level of its line. What names none counts as info' -r -f -a "debug\t''
+info\t''
+warning\t''
+error\t''
+critical\t''"
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s f -l follow -d 'Go on with what is written from now on, until Ctrl-C'
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l json -d 'An object a line: service, run, time, level, line'
+complete -c devstack -n "__fish_devstack_using_subcommand logs" -l no-pager -d 'Straight to the terminal, without $DEVSTACK_PAGER, $PAGER or less'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -201,3 +209,11 @@ never\t''"
 complete -c devstack -n "__fish_devstack_using_subcommand supervise" -s q -l quiet -d 'Only failures'
 complete -c devstack -n "__fish_devstack_using_subcommand supervise" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
 complete -c devstack -n "__fish_devstack_using_subcommand supervise" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -l project -d 'The project\'s folder [default: the nearest one at or above the current folder that holds a devstack.toml]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -l config -d 'The configuration file [env: DEVSTACK_CONFIG]' -r -F
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -s q -l quiet -d 'Only failures'
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -s v -l verbose -d 'Also say which configuration and which supervisor are meant'
+complete -c devstack -n "__fish_devstack_using_subcommand rotate-log" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The exported units under a real systemd as process 1, in a container: start, notify, watchdog, restart limit, stop, journal.
+# The exported units under a real systemd as process 1, in a container: start, values, notify, watchdog, restart limit, memory, stop, journal.
 # Needs root, systemd-nspawn and mmdebstrap (Debian: apt install systemd-container mmdebstrap) and the way to a Debian mirror; says SKIPPED
 # without them. Leaves nothing but the container's files, which are kept in target/.
 set -euo pipefail
@@ -97,6 +97,28 @@ restart_delay = "10ms"
 start_limit = { burst = 2, interval = "60s" }
 TOML
 
+# Two hundred odd values and arguments, which the process has to see as they were meant.
+cat >"$root/srv/shop/values.py" <<'PYTHON'
+import json, os, sys
+seen = {"values": {key: value for key, value in os.environ.items() if key.startswith("VALUE_")}, "arguments": sys.argv[1:]}
+with open("values.seen.new", "w") as file:
+    json.dump(seen, file)
+os.rename("values.seen.new", "values.seen")
+PYTHON
+python3 - "$root/srv/shop" <<'PYTHON'
+import json, pathlib, random, sys
+folder, dice = pathlib.Path(sys.argv[1]), random.Random(20)
+odd = " \t\n\r\"'%$\\;#=,{}[]():&*!|><@`~-?/.+^_09anxNüß漢\u00a0\u0085\u2028😀\x01\x7f"
+texts = ["".join(dice.choice(odd) for _ in range(dice.randrange(9))) for _ in range(200)]
+toml = lambda text: '"' + "".join(f"\\u{ord(it):04x}" if ord(it) < 160 and (it in '"\\' or not it.isprintable()) else it for it in text) + '"'
+values = {f"VALUE_{number}": text for number, text in enumerate(texts)}
+(folder / "values.meant").write_text(json.dumps({"values": values, "arguments": texts}))
+with open(folder / "devstack.toml", "a", encoding="utf-8", newline="") as file:
+    arguments = ", ".join(map(toml, ["/usr/bin/python3", "values.py", *texts]))
+    file.write(f"[services.values]\ncommand = [{arguments}]\nrestart = 'never'\n[services.values.env]\n")
+    file.writelines(f"{key} = {toml(text)}\n" for key, text in values.items())
+PYTHON
+
 (
     for group in "${groups[@]}"; do echo "$BASHPID" >"$group/cgroup.procs"; done
     exec systemd-nspawn -q -D "$root" --register=no --keep-unit --private-network -b --console=pipe \
@@ -136,7 +158,16 @@ must_be shop-web.service RuntimeRandomizedExtraUSec 2h\ 24min
 must_be shop-web.service User shop
 says() { inside journalctl --no-pager -o cat -u shop-web | grep -qF -- "$1"; }
 says 'speaks 100 % plain: a "quoted" 100% $HOME ü it is "100%" $HOME' || { echo "an argument or a value did not survive" >&2; inside journalctl --no-pager -o cat -u shop-web >&2; exit 1; }
-echo "started; arguments and values survive"
+await "the values were seen" test -e "$root/srv/shop/values.seen"
+python3 - "$root/srv/shop" <<'PYTHON'
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+meant, seen = (json.loads((folder / name).read_text()) for name in ("values.meant", "values.seen"))
+wrong = [(one, other) for one, other in zip(meant["arguments"], seen["arguments"]) if one != other]
+wrong += [(value, seen["values"].get(key)) for key, value in meant["values"].items() if seen["values"].get(key) != value]
+sys.exit(f"{len(wrong)} did not survive: {wrong[:5]}" if wrong or len(meant["arguments"]) != len(seen["arguments"]) else 0)
+PYTHON
+echo "started; arguments and values survive, 200 odd ones of each too"
 
 journal() { inside journalctl --no-pager -o cat -u "$1"; }
 given_up() { journal shop-crash | grep -q 'Start request repeated too quickly'; }

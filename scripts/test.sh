@@ -2,7 +2,7 @@
 # All tests, from a clean clone: form, lints, Rust (unit, property, integration, documentation), chaos and restarts, Python (the worker
 # library's wheel, and the demo). Needs Rust with clippy and rustfmt, Python 3.9 or newer with venv, and the way to PyPI for maturin and pytest. With
 # Prometheus, its Alertmanager, systemd-nspawn and mmdebstrap (Debian: apt install prometheus prometheus-alertmanager systemd-container mmdebstrap)
-# the real ones are asked; without them those tests say SKIPPED.
+# the real ones are asked, with npm the types of Grafana; without them those tests say SKIPPED.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -55,6 +55,9 @@ cargo test --locked --no-fail-fast </dev/null
 
 step "the exported units under a real systemd"
 scripts/test-systemd.sh </dev/null
+
+step "the exported dashboard by Grafana's types"
+scripts/test-dashboard.sh </dev/null
 
 step "chaos and restarts, the short forms"
 # Beside the devstack that the tests have built.

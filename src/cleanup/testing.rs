@@ -45,7 +45,7 @@ pub fn service(service: &str, root: &Path, match_argv: &[&str]) -> Arc<Service> 
         kill_mode: KillMode::Mixed,
         health_port: None,
         log_file: root.join(format!("logs/dev_{service}.log")),
-        log_rotate: LogRotate { size: None, keep: 0 },
+        log_rotate: LogRotate { size: None, keep: 0, age: None, compress: false },
         watch: Vec::new(),
         hooks: Hooks::default(),
     })
@@ -62,6 +62,7 @@ pub fn project() -> Project {
         root: root.to_path_buf(),
         config_file: root.join("devstack.toml"),
         log_dir: root.join("logs"),
+        log_limit: None,
         http_listen: None,
         services: [mtproto, bot, api].into_iter().map(|service| (service.name.clone(), service)).collect(),
         groups: BTreeMap::new(),

@@ -3,10 +3,13 @@
 //! One service into a pipe or a file is copied byte for byte. Everything else is cut into lines, and on a terminal made harmless.
 
 pub(crate) mod escape;
+mod filter;
 mod follow;
+mod level;
 pub(crate) mod lines;
 mod merge;
 mod printer;
+mod source;
 mod span;
 pub(crate) mod tail;
 mod vigil;
@@ -19,14 +22,16 @@ pub use vigil::{Vigil, Woken};
 
 use super::{Error, context::Context, events, exit_code, style};
 use crate::journal::Record;
-use crate::model::{FileId, ServiceName};
-use crate::sys::logfile;
+use crate::model::ServiceName;
+use crate::sys::time_index;
+use filter::{Filter, Wanted};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use level::Level;
 use merge::Stretch;
 use regex::bytes::Regex;
-use span::Which;
-use std::fs::File;
+use source::Source;
+use span::{Runs, Which};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -56,6 +61,26 @@ pub struct Args {
     /// Only lines that match this regular expression
     #[arg(long, value_name = "RE", value_parser = expression)]
     pub grep: Option<Regex>,
+    /// Only lines at least as grave; a traceback has the level of its line. What names none counts as info
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub level: Option<Level>,
+    /// An object a line: service, run, time, level, line
+    #[arg(long)]
+    pub json: bool,
+    /// Straight to the terminal, without $DEVSTACK_PAGER, $PAGER or less
+    #[arg(long)]
+    pub no_pager: bool,
+}
+
+impl Args {
+    fn wanted(&self) -> Wanted {
+        Wanted { grep: self.grep.clone(), level: self.level }
+    }
+
+    fn printer(&self, names: &[ServiceName]) -> Result<Printer, Error> {
+        let printer = if self.follow || self.no_pager || self.json { Printer::stdout(names)? } else { Printer::paged(names)? };
+        Ok(if self.json { printer.in_json() } else { printer }.only(&self.wanted()))
+    }
 }
 
 const LAST_LINES: usize = 100;
@@ -67,11 +92,18 @@ fn expression(text: &str) -> Result<Regex, String> {
 /// An unfinished line is shown as it is after so long.
 const UNFINISHED: Duration = Duration::from_millis(500);
 
+/// What devstack knows of the logs beside what is in them.
+struct Known<'a> {
+    context: &'a Context,
+    records: Vec<Record>,
+    /// Where the time indexes are.
+    times: PathBuf,
+}
+
 /// A log that is there, and where it ended when it was looked at.
 struct Log {
     index: usize,
-    file: File,
-    id: FileId,
+    source: Source,
     end: u64,
     /// What is meant of it.
     span: (u64, u64),
@@ -82,23 +114,26 @@ struct Log {
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let services = context.services(&args.services)?;
     let log = |name: ServiceName| Some((name.clone(), context.project.services.get(&name)?.log_file.clone()));
-    let needs_journal = args.run.is_some() || args.since.is_some() || args.until.is_some();
+    let needs_journal = args.json || args.run.is_some() || args.since.is_some() || args.until.is_some();
     let records = if needs_journal { events::records(context)? } else { Vec::new() };
-    show(args, &records, services.into_iter().filter_map(log).collect())
+    show(args, Known { context, records, times: context.folders.times() }, services.into_iter().filter_map(log).collect())
 }
 
 /// Shows the last lines of `files`, and with `--follow` what comes after them. A log that is not there yet is no failure.
 ///
 /// # Errors
 /// [`Error::interrupted`] after Ctrl-C; when a log is no plain file or cannot be read; when standard output takes no more.
-fn show(args: &Args, records: &[Record], files: Vec<(ServiceName, PathBuf)>) -> Result<(), Error> {
+fn show(args: &Args, mut known: Known<'_>, files: Vec<(ServiceName, PathBuf)>) -> Result<(), Error> {
     let (names, paths): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-    let mut printer = Printer::stdout(&names)?.only(args.grep.clone());
+    let mut printer = args.printer(&names)?;
     let mut logs = Vec::new();
     let mut refused = false;
     for (index, path) in paths.iter().enumerate() {
         match open(index, path) {
-            Ok(Some(log)) => logs.extend(narrow(log, args, &span::runs(records, &names[index]), &names[index], &path_error(path))?),
+            Ok(Some(log)) => {
+                printer.know_runs(index, runs_of(&known, &names[index], &log.source));
+                logs.extend(narrow(log, args, &known, &names[index], &path_error(path))?);
+            }
             Ok(None) => style::say(&format!("no log yet: {}\n", style::visible(&near(path)))),
             Err(error) if args.follow || paths.len() == 1 => return Err(error),
             Err(error) => {
@@ -111,17 +146,21 @@ fn show(args: &Args, records: &[Record], files: Vec<(ServiceName, PathBuf)>) -> 
     if args.follow {
         let mut follower = Follower::new(&paths);
         for log in logs {
-            follower.resume(log.index, log.file, log.id, log.end);
+            let offset = log.source.offset_in_file(log.end);
+            let (file, id) = log.source.into_live();
+            follower.resume(log.index, file, id, offset);
         }
-        return follow(&mut follower, &mut printer);
+        return follow(&mut follower, &mut printer, &names, args.json.then_some(&mut known));
     }
     printer.finish()?;
     if refused { Err(Error::told(exit_code::FAILED)) } else { Ok(()) }
 }
 
 fn open(index: usize, path: &Path) -> Result<Option<Log>, Error> {
-    let opened = logfile::open(path)
-        .and_then(|(file, id)| file.metadata().map(|metadata| Log { index, file, id, end: metadata.len(), span: (0, metadata.len()) }));
+    let opened = Source::open(path).and_then(|source| {
+        let (start, end) = (source.start(), source.end()?);
+        Ok(Log { index, source, end, span: (start, end) })
+    });
     match opened {
         Ok(log) => Ok(Some(log)),
         Err(error) if is_missing(&error) => Ok(None),
@@ -155,33 +194,57 @@ fn path_error(path: &Path) -> impl Fn(io::Error) -> Error {
 fn narrow(
     mut log: Log,
     args: &Args,
-    runs: &[span::Begun],
+    known: &Known<'_>,
     name: &ServiceName,
     failed: &dyn Fn(io::Error) -> Error,
 ) -> Result<Option<Log>, Error> {
+    let runs = span::runs(&known.records, name, |offset| log.source.place(offset));
     if let Some(which) = &args.run {
-        let Some(found) = span::of_run(runs, which, log.end) else {
+        let Some(found) = span::of_run(&runs, which, log.span) else {
             style::say(&format!("no such run of {name} is recorded\n"));
             return Ok(None);
         };
         log.span = found;
     }
     let zone = TimeZone::system();
-    let place = |wanted: Timestamp, otherwise: u64| -> Result<u64, Error> {
+    let place = |wanted: Timestamp, is_begin: bool| -> Result<u64, Error> {
         let (from, to) = log.span;
-        match span::first_since(&log.file, from, to, wanted, &zone).map_err(failed)? {
+        match span::first_since(&log.source, from, to, wanted, &zone).map_err(failed)? {
             Some(place) => Ok(place),
             None => {
-                style::say(&format!("the lines of {name} tell no time; shown by its runs\n"));
-                Ok(runs.iter().rev().find(|begun| begun.at <= wanted).map_or(otherwise, |begun| begun.offset.clamp(from, to)))
+                style::say(&format!("the lines of {name} tell no time; shown by when they were written, as far as that is known\n"));
+                let noted = time_index::around(&known.times.join(name.as_str()), wanted);
+                let runs = runs.iter();
+                let found = if is_begin {
+                    let begun = runs.rev().find(|begun| begun.at <= wanted).map(|begun| begun.offset);
+                    noted.from.map(|offset| log.source.place(offset)).max(begun).unwrap_or(from)
+                } else {
+                    let begun = runs.clone().find(|begun| begun.at > wanted).map(|begun| begun.offset);
+                    [noted.to.map(|offset| log.source.place(offset)), begun].into_iter().flatten().min().unwrap_or(to)
+                };
+                Ok(line_begin(&log.source, found.clamp(from, to)).map_err(failed)?)
             }
         }
     };
-    let from = args.since.map(|since| place(since, 0)).transpose()?;
+    let from = args.since.map(|since| place(since, true)).transpose()?;
     // Up to that moment and with it.
-    let to = args.until.map(|until| place(until.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(until), u64::MAX)).transpose()?;
+    let to = args.until.map(|until| place(until.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(until), false)).transpose()?;
     log.span = (from.unwrap_or(log.span.0), to.unwrap_or(log.span.1).min(log.span.1));
     Ok(Some(log))
+}
+
+fn runs_of(known: &Known<'_>, name: &ServiceName, source: &Source) -> Runs {
+    Runs::new(span::runs(&known.records, name, |offset| source.place(offset)))
+}
+
+/// Of the line that this place is in.
+fn line_begin(source: &Source, place: u64) -> io::Result<u64> {
+    tail::start_of_last(source, source.start(), place, 1, Some(lines::LONGEST)).map(|begin| {
+        let mut before = [0];
+        let ends_a_line =
+            place > source.start() && source.read_at(&mut before, place - 1).is_ok_and(|count| count == 1 && before == *b"\n");
+        if ends_a_line { place } else { begin }
+    })
 }
 
 fn show_last(args: &Args, logs: &[Log], paths: &[PathBuf], printer: &mut Printer) -> Result<(), Error> {
@@ -191,21 +254,36 @@ fn show_last(args: &Args, logs: &[Log], paths: &[PathBuf], printer: &mut Printer
         let longest = (!printer.is_verbatim()).then_some(lines::LONGEST);
         let (from, to) = log.span;
         let is_narrowed = args.since.is_some() || args.until.is_some() || args.run.is_some();
-        let start = match (&args.grep, args.lines) {
-            (Some(grep), Some(count)) => tail::start_of_last_match(&log.file, from, to, count, grep).map_err(failed)?,
-            (None, None) if !is_narrowed => tail::start_of_last(&log.file, from, to, LAST_LINES, longest).map_err(failed)?,
-            (None, Some(count)) => tail::start_of_last(&log.file, from, to, count, longest).map_err(failed)?,
-            (_, None) => from,
+        let is_all = args.wanted().is_everything();
+        let count = args.lines.or((is_all && !is_narrowed).then_some(LAST_LINES));
+        let start = match count {
+            None => from,
+            Some(count) if is_all => tail::start_of_last(&log.source, from, to, count, longest).map_err(failed)?,
+            Some(count) => {
+                let filter = Filter::new(args.wanted());
+                tail::start_of_last_match(&log.source, from, to, count, filter).map_err(failed)?
+            }
         };
-        stretches.push(Stretch::new(log.index, &log.file, start, to));
+        stretches.push(Stretch::new(log.index, &log.source, start, to));
     }
     merge::show(stretches, printer, |index, error| unreadable(&paths[index], &error))?;
     printer.flush()
 }
 
-fn follow(follower: &mut Follower, printer: &mut Printer) -> Result<(), Error> {
+/// `known`: whose run each line is, which the journal tells as it goes on.
+fn follow(follower: &mut Follower, printer: &mut Printer, names: &[ServiceName], mut known: Option<&mut Known<'_>>) -> Result<(), Error> {
     let mut vigil = Vigil::begin()?;
+    let mut told = 0;
     loop {
+        if let Some(known) = &mut known {
+            let length = known.context.folders.journal().metadata().map_or(0, |found| found.len());
+            if std::mem::replace(&mut told, length) != length {
+                known.records = events::records(known.context)?;
+                for (index, name) in names.iter().enumerate() {
+                    printer.know_runs(index, Runs::new(span::runs(&known.records, name, |offset| offset)));
+                }
+            }
+        }
         follower.read(&mut |index, news| printer.take(index, news))?;
         printer.flush()?;
         match vigil.wait(follower, printer.as_fd(), printer.holds_back().then_some(UNFINISHED))? {

@@ -28,6 +28,7 @@ pub(crate) mod why;
 pub use error::Error;
 
 use crate::config::Location;
+use crate::sys::rotation;
 use clap::{CommandFactory, Parser, Subcommand};
 use context::{Context, Global};
 use std::ffi::OsString;
@@ -66,6 +67,16 @@ enum Verb {
         config_file: PathBuf,
         root: PathBuf,
     },
+    /// Moves the head of a log into an old log; started by the supervisor.
+    #[command(hide = true)]
+    RotateLog {
+        root: PathBuf,
+        log: PathBuf,
+        size: u64,
+        keep: u32,
+        #[arg(value_parser = ["compress", "plain"])]
+        how: String,
+    },
 }
 
 /// Does what the arguments say, and answers the exit status.
@@ -79,6 +90,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     if let Verb::Supervise { config_file, root } = cli.verb {
         return crate::supervisor::keep_supervised(Location { config_file, root });
+    }
+    if let Verb::RotateLog { root, log, size, keep, how } = &cli.verb {
+        let rule = rotation::Rule { size: *size, keep: *keep, compress: how == "compress" };
+        return match rotation::rotate(root, log, &rule) {
+            Ok(rotation::Outcome::Rotated(_)) => exit_code::DONE,
+            Ok(rotation::Outcome::NotYet) => rotation::NOT_YET,
+            Ok(rotation::Outcome::Busy) => rotation::BUSY,
+            Err(error) => {
+                style::say(&format!("{} cannot rotate {}: {error}\n", jiff::Timestamp::now(), log.display()));
+                exit_code::FAILED
+            }
+        };
     }
     cli.global.color.apply();
     match perform(&cli) {
@@ -119,7 +142,7 @@ fn perform(cli: &Cli) -> Result<(), Error> {
         Verb::Check(args) => check::run(args, &context::locate(&cli.global)?),
         Verb::Export(args) => export::run(args, &cli.global),
         Verb::Completions(args) => completions::run(args, Cli::command()),
-        Verb::Supervise { .. } => Ok(()),
+        Verb::Supervise { .. } | Verb::RotateLog { .. } => Ok(()),
     }
 }
 

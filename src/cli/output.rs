@@ -3,6 +3,7 @@
 //! A reader that went away (`| head -1`) ends the command quietly and successfully; anything else is an error.
 
 use super::{Error, exit_code};
+use crate::sys::pager::Pager;
 use crate::sys::poll;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -11,13 +12,29 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// One write, one system call: a frame is not torn by a buffer of somebody else's choosing.
 #[derive(Debug)]
 pub struct Output {
+    /// Closed before the pager is waited for.
     file: File,
+    _pager: Option<Pager>,
 }
 
 impl Output {
     pub fn stdout() -> Result<Self, Error> {
         let fd = io::stdout().as_fd().try_clone_to_owned().map_err(failure)?;
-        Ok(Self { file: fd.into() })
+        Ok(Self { file: fd.into(), _pager: None })
+    }
+
+    /// Through a pager, if standard output is a terminal and there is one: `$DEVSTACK_PAGER`, `$PAGER` or `less`. Empty or `cat`: none.
+    ///
+    /// # Errors
+    /// As [`Self::stdout`].
+    pub fn paged() -> Result<Self, Error> {
+        let wish = ["DEVSTACK_PAGER", "PAGER"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "less".to_owned());
+        let words = shell_words::split(&wish).unwrap_or_default();
+        let is_wanted = console::Term::stdout().is_term() && !matches!(words.first().map(String::as_str), None | Some("cat"));
+        match is_wanted.then(|| Pager::start(&words)) {
+            Some(Ok((pager, file))) => Ok(Self { file, _pager: Some(pager) }),
+            _ => Self::stdout(),
+        }
     }
 
     /// # Errors
@@ -44,7 +61,7 @@ impl AsFd for Output {
 
 impl From<File> for Output {
     fn from(file: File) -> Self {
-        Self { file }
+        Self { file, _pager: None }
     }
 }
 

@@ -30,6 +30,7 @@ pub fn ad_hoc(command: Vec<String>, cwd: PathBuf, owner: &str, change: impl FnOn
         config_file: root.join("devstack.toml"),
         root,
         log_dir,
+        log_limit: None,
         http_listen: None,
         services: BTreeMap::from([(name, Arc::new(service))]),
         groups: BTreeMap::new(),

@@ -51,10 +51,19 @@ pub fn project(table: Table, location: &Location, shown: &str, faults: &mut Faul
         root: location.root.clone(),
         config_file: location.config_file.clone(),
         log_dir: shared.log_dir.clone(),
+        log_limit: log_limit(&file),
         http_listen: listen.map(|(address, _)| address),
         services: resolved.into_iter().map(|(name, service)| (name, Arc::new(service))).collect(),
         groups,
     })
+}
+
+/// Megabytes are not asked of everybody: what five old logs of forty services take.
+const LOG_LIMIT: u64 = 10 << 30;
+
+fn log_limit(file: &schema::File) -> Option<u64> {
+    let given = file.project.as_ref().and_then(|at| at.value.log_limit.as_ref()).map(|at| at.value.0);
+    Some(given.unwrap_or(LOG_LIMIT)).filter(|bytes| *bytes > 0)
 }
 
 /// As they stand in the file, whether or not the rest of them can be read.

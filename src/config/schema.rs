@@ -76,6 +76,8 @@ table! {
         name: String,
         /// Where the logs are. Default: "logs".
         log_dir: String,
+        /// What all logs together may take; beyond it the oldest old ones go. 0: any. Default: "10GB".
+        log_limit: Megabytes,
         /// The virtual environment whose bin/ leads PATH; false: none. Default: .venv, then venv, if there.
         venv: Venv,
         /// Files of KEY=value lines, read again at every (re)start; a name ending in "?" may be missing.
@@ -222,6 +224,10 @@ table! {
         /// A bare number is MB. 0: never rotated.
         size: Megabytes,
         keep: Count,
+        /// Also once the last rotation is so long ago and something is written. Default: however long.
+        age: Seconds,
+        /// Old logs from the second one on, as NAME.2.gz. Default: false.
+        compress: bool,
     }
 }
 

@@ -210,7 +210,12 @@ fn start_limit(given: &schema::Service, faults: &mut Faults) -> StartLimit {
 fn log_rotate(given: &schema::Service) -> LogRotate {
     let rotate = given.log_rotate.as_ref().map(|at| at.value.clone()).unwrap_or_default();
     let size = rotate.size.map_or(50 * MIB, |at| at.value.0);
-    LogRotate { size: (size > 0).then_some(size), keep: rotate.keep.map_or(5, |at| at.value.0) }
+    LogRotate {
+        size: (size > 0).then_some(size),
+        keep: rotate.keep.map_or(5, |at| at.value.0),
+        age: rotate.age.map(|at| at.value.0).filter(|age| !age.is_zero()),
+        compress: rotate.compress.is_some_and(|at| at.value),
+    }
 }
 
 fn hooks(given: &schema::Service) -> Hooks {

@@ -14,6 +14,7 @@ pub fn show(project: &Project) -> String {
     line("root", path(&project.root));
     line("config_file", path(&project.config_file));
     line("log_dir", path(&project.log_dir));
+    line("log_limit", project.log_limit.map_or("0".to_owned(), size));
     if let Some(listen) = project.http_listen {
         text.push_str("\n[http]\n");
         key_value(&mut text, "listen", &quoted(&listen.to_string()));
@@ -142,7 +143,9 @@ fn size(bytes: u64) -> String {
 }
 
 fn log_rotate(rotate: LogRotate) -> String {
-    format!("{{ size = {}, keep = {} }}", rotate.size.map_or("0".to_owned(), size), rotate.keep)
+    let age = rotate.age.map_or_else(String::new, |age| format!(", age = {}", duration(age)));
+    let compress = if rotate.compress { ", compress = true" } else { "" };
+    format!("{{ size = {}, keep = {}{age}{compress} }}", rotate.size.map_or("0".to_owned(), size), rotate.keep)
 }
 
 fn probe(probe: &Probe, http: &str) -> String {

@@ -8,6 +8,7 @@ mod action;
 mod event;
 mod exit_status;
 mod graph;
+pub mod growth;
 pub mod health;
 mod heard;
 mod ledger;

@@ -29,7 +29,7 @@ fn group(name: &str) -> String {
 }
 
 /// Why supervisord alone does not do, in the words of the keys.
-fn beyond(service: &Service, environment: Option<&String>) -> Vec<&'static str> {
+fn beyond(service: &Service, command: Option<&String>, environment: Option<&String>) -> Vec<&'static str> {
     [
         ("memory_limit", service.memory_limit.is_some()),
         ("cpu_limit", service.cpu_limit.is_some()),
@@ -39,7 +39,8 @@ fn beyond(service: &Service, environment: Option<&String>) -> Vec<&'static str> 
         ("health_port", service.health_port.is_some()),
         ("env_file", !service.env_files.is_empty()),
         ("hooks", service.hooks != crate::model::Hooks::default()),
-        ("env", environment.is_none()),
+        ("way to say this env", environment.is_none()),
+        ("way to say this command", command.is_none()),
     ]
     .into_iter()
     .filter_map(|(key, is_set)| is_set.then_some(key))
@@ -48,16 +49,18 @@ fn beyond(service: &Service, environment: Option<&String>) -> Vec<&'static str> 
 
 fn program(project: &Project, service: &Service, index: usize, options: &Options, export: &mut Export) -> String {
     let environment = environment(service);
-    let beyond = beyond(service, environment.as_ref());
+    let command = Some(command(&launch::words(service, &service.command))).filter(|line| fits_a_line(line));
+    let beyond = beyond(service, command.as_ref(), environment.as_ref());
     let mut text = format!("\n[program:{}]\n", service.name);
-    let words = if beyond.is_empty() {
-        launch::words(service, &service.command)
-    } else {
-        let _ = writeln!(text, "; through devstack: supervisord has no {}", beyond.join(", "));
-        launch::through_devstack(&options.devstack, &project.config_file, service)
+    let command = match command {
+        Some(command) if beyond.is_empty() => command,
+        _ => {
+            let _ = writeln!(text, "; through devstack: supervisord has no {}", beyond.join(", "));
+            self::command(&launch::through_devstack(&options.devstack, &project.config_file, service))
+        }
     };
     let mut add = |key: &str, value: &str| text.push_str(&format!("{key}={value}\n"));
-    add("command", &percent(&shell_words::join(words.iter().map(|word| word.as_str()))));
+    add("command", &percent(&command));
     add("directory", &percent(&service.cwd.display().to_string()));
     if let Some(environment) = environment.filter(|text| beyond.is_empty() && !text.is_empty()) {
         add("environment", &percent(&environment));
@@ -123,7 +126,21 @@ fn environment(service: &Service) -> Option<String> {
         let is_plain = !value.chars().any(char::is_control) && !value.starts_with(['"', '\'']) && !value.ends_with(['"', '\'']);
         is_plain.then(|| format!("{key}={quote}{value}{quote}"))
     });
-    Some(pairs.collect::<Option<Vec<_>>>()?.join(","))
+    Some(pairs.collect::<Option<Vec<_>>>()?.join(",")).filter(|line| fits_a_line(line))
+}
+
+fn command(words: &[String]) -> String {
+    shell_words::join(words.iter().map(String::as_str))
+}
+
+/// A line ends at a line break, and at a `;` or `#` after a blank begins a comment, in quotes too.
+fn fits_a_line(line: &str) -> bool {
+    let mut after_blank = false;
+    line.chars().all(|it| {
+        let is_comment = after_blank && matches!(it, ';' | '#');
+        after_blank = it.is_whitespace();
+        !it.is_control() && !is_comment
+    })
 }
 
 fn percent(text: &str) -> String {

@@ -40,7 +40,7 @@ fn service(name: &str) -> Service {
         kill_mode: KillMode::Mixed,
         health_port: None,
         log_file: "/srv/shop/logs/dev_web.log".into(),
-        log_rotate: LogRotate { size: Some(50 << 20), keep: 5 },
+        log_rotate: LogRotate { size: Some(50 << 20), keep: 5, age: None, compress: false },
         watch: Vec::new(),
         hooks: Hooks::default(),
     }
@@ -53,6 +53,7 @@ fn project(services: Vec<Service>) -> Project {
         root: "/srv/shop".into(),
         config_file: "/srv/shop/devstack.toml".into(),
         log_dir: "/srv/shop/logs".into(),
+        log_limit: None,
         http_listen: None,
         services: services.into_iter().map(|service| (service.name.clone(), Arc::new(service))).collect(),
         groups: BTreeMap::new(),
@@ -190,6 +191,11 @@ proptest! {
         let command: Vec<String> = std::iter::once("/bin/true".to_owned()).chain(words).collect();
         let text = text(Target::Supervisor, &project(vec![Service { command: command.clone(), ..service("web") }]));
         let line = text.lines().find_map(|line| line.strip_prefix("command=")).expect("a command");
-        prop_assert_eq!(shell_words::split(&line.replace("%%", "%")).expect("words"), command);
+        let read = shell_words::split(&line.replace("%%", "%")).expect("words");
+        if text.contains("; through devstack: supervisord has no way to say this command\n") {
+            prop_assert!(read.ends_with(&["run".to_owned(), "web".to_owned()]));
+        } else {
+            prop_assert_eq!(read, command);
+        }
     }
 }

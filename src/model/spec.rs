@@ -26,6 +26,8 @@ pub struct Project {
     pub root: PathBuf,
     pub config_file: PathBuf,
     pub log_dir: PathBuf,
+    /// Bytes that all logs together may take before the oldest old ones go; `None`: any.
+    pub log_limit: Option<u64>,
     /// Where the project's endpoint listens, if it has one.
     pub http_listen: Option<std::net::SocketAddr>,
     pub services: BTreeMap<ServiceName, Arc<Service>>,
@@ -173,6 +175,12 @@ pub struct LogRotate {
     /// Bytes; `None`: never.
     pub size: Option<u64>,
     pub keep: u32,
+    /// A shorter one too, once its last rotation is so long ago.
+    #[serde(default)]
+    pub age: Option<Duration>,
+    /// Old logs from the second one on.
+    #[serde(default)]
+    pub compress: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

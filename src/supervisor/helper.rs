@@ -2,12 +2,13 @@
 
 use super::environment::Environment;
 use super::set;
+use super::supervise::own_log;
 use crate::model::{Exit, Mark, Pid, RunId, Service, Signal};
 use crate::sys::failpoint::{self, Failpoint};
 use crate::sys::pidfd::PidFd;
 use crate::sys::readiness::Readiness;
 use crate::sys::reexec::{self, Program};
-use crate::sys::{keeper, procfs, spawn};
+use crate::sys::{keeper, procfs, rotation, spawn};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -88,6 +89,28 @@ impl Helpers {
         started.pidfd.readable().await;
         let exit = keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved);
         Ok(exit)
+    }
+
+    /// Has a log rotated by a process of its own: copying and compressing take long, and whoever owns the stack waits for nothing.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub async fn rotate(&self, root: &Path, log: &Path, rule: &rotation::Rule) -> io::Result<Exit> {
+        let started = self.begin(&spawn::Launch {
+            program: Path::new(reexec::OWN_PROGRAM),
+            argv: &rotation::arguments(root, log, rule),
+            env: &std::env::vars_os().collect::<Vec<_>>(),
+            cwd: Path::new("/"),
+            // What goes wrong stands in the supervisor's own log.
+            output: spawn::Output::To(own_log().as_fd()),
+            inherit: &[],
+            mark: None,
+            own_pid: &[],
+            group: None,
+            detach: false,
+        })?;
+        started.pidfd.readable().await;
+        Ok(keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved))
     }
 
     /// The version of devstack that a program says it is. It is told nothing, and killed if it takes long.

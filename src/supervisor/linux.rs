@@ -178,7 +178,7 @@ impl LinuxOs {
         let main = procfs::id(held.pid).map_err(passing)?;
         let run = self.track(id, service, Some(main));
         (run.traits.log, run.traits.group) = (log.as_ref().map(|log| log.id), group);
-        run.log_offset = log.map_or(0, |log| log.length);
+        run.log_offset = log.map_or(0, |log| log.end);
         run.held = Some(held);
         let log_offset = run.log_offset;
         let pidfd = PidFd::open(main).map_err(passing)?.ok_or_else(|| passing(io::Error::from(io::ErrorKind::NotFound)))?;

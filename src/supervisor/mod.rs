@@ -20,6 +20,7 @@ pub mod identity;
 mod journal;
 mod launch;
 mod linux;
+mod logs;
 mod message;
 mod notify;
 mod predecessors;

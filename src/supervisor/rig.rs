@@ -52,7 +52,7 @@ pub fn service(text: &str) -> Service {
         kill_mode: KillMode::Mixed,
         health_port: None,
         log_file: "/log".into(),
-        log_rotate: LogRotate { size: None, keep: 5 },
+        log_rotate: LogRotate { size: None, keep: 5, age: None, compress: false },
         watch: Vec::new(),
         hooks: Hooks::default(),
     }

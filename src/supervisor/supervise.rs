@@ -4,6 +4,7 @@ use super::changes::{Changed, Changes};
 use super::environment::Environment;
 use super::helper::Helpers;
 use super::linux::LinuxOs;
+use super::logs::{Logs, Looking};
 use super::message::Message;
 use super::notify::Notifications;
 use super::requests::Requests;
@@ -40,9 +41,14 @@ const IDLE_CLIENTS: Duration = Duration::from_secs(1);
 /// At most so many messages are handled as one batch, with one save.
 pub(super) const BATCH: usize = 256;
 
+/// The supervisor's own log.
+pub fn own_log() -> io::Stderr {
+    io::stderr()
+}
+
 /// Into the supervisor's own log.
 pub fn complain(error: &io::Error) {
-    let _ = writeln!(io::stderr(), "{} supervisor {}: {error}", jiff::Timestamp::now(), std::process::id());
+    let _ = writeln!(own_log(), "{} supervisor {}: {error}", jiff::Timestamp::now(), std::process::id());
 }
 
 /// Returns at the end of the supervisor.
@@ -74,6 +80,8 @@ pub(super) struct Supervisor {
     places: Places,
     pub(super) messages: mpsc::Receiver<Message>,
     changes: Changes,
+    /// Of a project's supervisor.
+    logs: Option<(Logs, Looking)>,
     pub(super) notifications: Notifications,
     pub(super) timer: Timer,
     /// Of a project's supervisor.
@@ -142,6 +150,7 @@ impl Supervisor {
         let mut requests = Requests::new(inherited.location.clone());
         requests.open_endpoint(driver.os());
         let claim = socket::claim(&launch::claim_of(&inherited.location))?;
+        let logs = Logs::new(&project, folders.times(), driver.os().helpers().clone())?;
         Ok(Self {
             driver,
             requests,
@@ -149,6 +158,7 @@ impl Supervisor {
             places,
             messages,
             changes: Changes::default(),
+            logs: Some(logs),
             notifications,
             timer: Timer::new()?,
             folders: Some(folders),
@@ -160,6 +170,9 @@ impl Supervisor {
         let own: Vec<&Path> = self.folders.iter().flat_map(|folders| [&*folders.state, &*folders.runtime]).collect();
         let os = self.driver.os();
         self.changes.follow(self.driver.stack(), &os.project.root, &own, os.inbox());
+        if let Some((logs, _)) = &self.logs {
+            logs.follow(self.driver.stack(), &os.project);
+        }
     }
 
     /// Around a driver that somebody else has set up, and with whom nobody shares a project.
@@ -173,19 +186,8 @@ impl Supervisor {
         messages: mpsc::Receiver<Message>,
         notifications: Notifications,
     ) -> io::Result<Self> {
-        let (upgrade, timer) = (Upgrade::default(), Timer::new()?);
-        Ok(Self {
-            driver,
-            requests,
-            upgrade,
-            places,
-            messages,
-            notifications,
-            timer,
-            changes: Changes::default(),
-            folders: None,
-            _claim: None,
-        })
+        let (upgrade, timer, changes) = (Upgrade::default(), Timer::new()?, Changes::default());
+        Ok(Self { driver, requests, upgrade, places, messages, notifications, timer, changes, logs: None, folders: None, _claim: None })
     }
 
     async fn run(&mut self, inherited: &Inherited) -> io::Result<()> {
@@ -365,6 +367,7 @@ fn project(location: &Location, stack: &Stack) -> io::Result<(Arc<Project>, Opti
         root: location.root.clone(),
         config_file: location.config_file.clone(),
         log_dir: location.root.clone(),
+        log_limit: None,
         http_listen: None,
         services: stack.slots().iter().map(|(name, slot)| (name.clone(), slot.spec.clone())).collect(),
         groups: std::collections::BTreeMap::new(),

@@ -41,11 +41,18 @@ pub enum Failpoint {
     /// It has recovered, and the keeper would still start the old program.
     Succeeding,
     Succeeded,
+    /// The head of a log is copied; see [`super::rotation`] for these.
+    LogCopied,
+    LogCopyWhole,
+    LogPunched,
+    LogPlaced,
+    LogCollapsing,
+    LogCollapsed,
     Leaving,
 }
 
 impl Failpoint {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::SocketBound,
         Self::BeforeSupervisor,
         Self::LedgerLoaded,
@@ -70,6 +77,12 @@ impl Failpoint {
         Self::GoingOn,
         Self::Succeeding,
         Self::Succeeded,
+        Self::LogCopied,
+        Self::LogCopyWhole,
+        Self::LogPunched,
+        Self::LogPlaced,
+        Self::LogCollapsing,
+        Self::LogCollapsed,
         Self::Leaving,
     ];
 

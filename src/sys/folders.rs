@@ -122,6 +122,11 @@ impl Folders {
         self.state.join("events.jsonl")
     }
 
+    /// When how much had been written to the logs, a file a service; see [`super::time_index`].
+    pub fn times(&self) -> PathBuf {
+        self.state.join("times")
+    }
+
     pub fn own_log(&self) -> PathBuf {
         self.state.join("supervisor.log")
     }

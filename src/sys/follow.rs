@@ -1,4 +1,5 @@
 use super::readiness::Readiness;
+use super::rotation;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use regex::bytes::Regex;
 use std::fs::File;
@@ -19,6 +20,7 @@ pub struct Follow {
 }
 
 impl Follow {
+    /// `offset`: counted from the file's creation.
     pub fn from(path: &Path, offset: u64) -> Self {
         Self { path: path.to_owned(), offset }
     }
@@ -35,6 +37,7 @@ impl Follow {
     async fn search(&mut self, pattern: &Regex) -> io::Result<()> {
         let watch = self.watch().ok();
         let mut file = File::open(&self.path)?;
+        self.offset = self.offset.saturating_sub(rotation::shift(&file));
         let mut pending = Vec::new();
         loop {
             while self.read_into(&mut file, &mut pending)? {

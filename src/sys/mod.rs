@@ -24,11 +24,15 @@ pub mod limits;
 #[cfg(feature = "program")]
 pub mod lock;
 #[cfg(feature = "program")]
+pub mod log_size;
+#[cfg(feature = "program")]
 pub mod logfile;
 #[cfg(feature = "program")]
 pub mod notify;
 #[cfg(feature = "program")]
 mod os;
+#[cfg(feature = "program")]
+pub mod pager;
 #[cfg(feature = "program")]
 pub mod peak_memory;
 pub mod pidfd;
@@ -39,6 +43,8 @@ pub mod procfs;
 pub mod readiness;
 #[cfg(feature = "program")]
 pub mod reexec;
+#[cfg(feature = "program")]
+pub mod rotation;
 #[cfg(feature = "program")]
 pub mod scan;
 #[cfg(feature = "program")]
@@ -56,13 +62,19 @@ pub mod spawn;
 pub mod terminal;
 pub mod thread;
 #[cfg(feature = "program")]
+pub mod time_index;
+#[cfg(feature = "program")]
 pub mod timer;
 #[cfg(feature = "program")]
 pub mod tree_watch;
 #[cfg(feature = "program")]
+pub mod unpack;
+#[cfg(feature = "program")]
 pub mod watch;
 #[cfg(feature = "program")]
 pub mod worker_log;
+#[cfg(feature = "program")]
+pub mod write_watch;
 
 #[cfg(feature = "program")]
 pub use os::Os;

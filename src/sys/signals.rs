@@ -107,6 +107,13 @@ pub fn expect_children() -> io::Result<()> {
     Ok(())
 }
 
+/// Ctrl-C is for another program of this terminal from now on.
+pub fn leave_interrupts_to_others() {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    let _ = unsafe { sigaction(Number::SIGINT, &ignored) };
+}
+
 /// Stops this process as Ctrl-Z would have, and returns when it is continued.
 pub fn stop_here() -> io::Result<()> {
     Ok(raise(Number::SIGSTOP)?)

@@ -1,6 +1,7 @@
 //! Opening a worker's log: a plain file inside the project, never something else that stands in its place.
 
 use super::beneath::{self, refused};
+use super::rotation;
 use crate::model::FileId;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
@@ -12,8 +13,8 @@ use std::path::Path;
 pub struct WorkerLog {
     pub file: File,
     pub id: FileId,
-    /// Bytes that were there before.
-    pub length: u64,
+    /// Its end, in bytes since the file was created: a rotation moves what is in it, and not this.
+    pub end: u64,
 }
 
 /// Opens it for appending, creating folder and file if need be.
@@ -44,7 +45,7 @@ fn open_below(root: &Path, path: &Path) -> io::Result<WorkerLog> {
         () if !meta.is_file() => Err(refused("it is not a plain file")),
         () if meta.uid() != nix::unistd::geteuid().as_raw() => Err(refused("it belongs to another user")),
         () if meta.nlink() > 1 => Err(refused("it has a second name (a hard link)")),
-        () => Ok(WorkerLog { id: FileId { dev: meta.dev(), ino: meta.ino() }, length: meta.len(), file }),
+        () => Ok(WorkerLog { id: FileId { dev: meta.dev(), ino: meta.ino() }, end: meta.len() + rotation::shift(&file), file }),
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
         let log = root.path().join("a/b/worker.log");
         for length in [0, 3] {
             let mut opened = open(root.path(), &log).expect("opened");
-            assert_eq!(opened.length, length);
+            assert_eq!(opened.end, length);
             io::Write::write_all(&mut opened.file, b"abc").expect("written");
         }
         assert_eq!(fs::metadata(&log).expect("there").mode() & 0o777, 0o600);

@@ -31,7 +31,7 @@ restart = 'never'
 ";
 
 /// A Python with the systems that come from PyPI, made once.
-fn tools() -> &'static Path {
+pub fn tools() -> &'static Path {
     static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
         let bin = folder.join("bin");
@@ -45,7 +45,7 @@ fn tools() -> &'static Path {
     &TOOLS
 }
 
-fn succeed(command: &mut Command) -> String {
+pub fn succeed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{command:?}: {status}\n{said}");

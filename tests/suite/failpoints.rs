@@ -1,6 +1,7 @@
 //! Devstack killed at every place where it may be in the middle of something: each time the next command makes it whole again.
 
 use crate::another_version::{newer, runs};
+use crate::rotation::ROTATION;
 use crate::running::Done;
 use crate::support::{DEVSTACK, TestStack, kill};
 use crate::world::{is_alive, wait_until};
@@ -230,6 +231,6 @@ fn killed_in_the_middle_of_an_upgrade() {
 
 #[test]
 fn every_place_has_its_test() {
-    let tested = [&COMING_UP[..], &HOOKS, &SPAWN, &LEDGER, &JOURNAL, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE].concat();
+    let tested = [&COMING_UP[..], &HOOKS, &SPAWN, &LEDGER, &JOURNAL, &SIGNAL, &SWEEP, &LEAVING, &COMING_BACK, &UPGRADE, &ROTATION].concat();
     assert!(Failpoint::ALL.iter().all(|place| tested.contains(place)));
 }

@@ -129,8 +129,8 @@ fn a_service_that_failed_over_a_mistake_is_started_once_it_is_corrected() {
 
 /// How many of its descriptors are for being told of changes.
 fn watches(stack: &TestStack) -> usize {
-    let fds = fs::read_dir(format!("/proc/{}/fd", stack.supervisor().pid)).expect("it lives");
-    fds.flatten().filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("inotify"))).count()
+    let fds = fs::read_dir(format!("/proc/{}/fdinfo", stack.supervisor().pid)).expect("it lives");
+    fds.flatten().map(|fd| fs::read_to_string(fd.path()).unwrap_or_default().matches("inotify wd:").count()).sum()
 }
 
 #[test]

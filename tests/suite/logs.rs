@@ -231,6 +231,56 @@ fn one_run_is_shown_by_its_place_or_its_name_and_by_time_where_lines_tell_none()
     assert_eq!(shown("--run last -n 1 --grep stopped").lines().count(), 1);
     let none = stack.run("logs web --run 9").ends_with(0).says("no such run of web is recorded");
     assert!(none.stdout.is_empty());
-    let since = stack.run("logs web --since 1h").ends_with(0).says("the lines of web tell no time; shown by its runs");
+    let since = stack.run("logs web --since 1h").ends_with(0).says("the lines of web tell no time; shown by when they were written");
     assert_eq!(since.stdout, whole);
+}
+
+#[test]
+fn only_lines_of_a_level_are_shown_with_their_tracebacks() {
+    let text = "2025-11-19 10:30:00 INFO well\n2025-11-19 10:30:01 ERROR failed\nTraceback (most recent call last):\n  File \"x.py\"\n\
+                2025-11-19 10:30:02 INFO well again\n2025-11-19 10:30:03 WARNING slow\nplain words\n";
+    let stack = with_logs(TWO, &[("web", text)]);
+    let shown = |line: &str| stack.run(line).ends_with(0).stdout;
+    assert_eq!(shown("logs web --level error"), "2025-11-19 10:30:01 ERROR failed\nTraceback (most recent call last):\n  File \"x.py\"\n");
+    assert_eq!(shown("logs web --level warn -n 2"), "2025-11-19 10:30:03 WARNING slow\nplain words\n");
+    assert_eq!(shown("logs web --level warn --grep failed"), "2025-11-19 10:30:01 ERROR failed\n");
+    stack.run("logs web --level loud").ends_with(2).says("critical");
+}
+
+#[test]
+fn json_lines_tell_service_run_time_and_level() {
+    let stack =
+        TestStack::new("[services.web]\ncommand = ['python3', 'worker.py', 'web', 'started', 'say', '2025-11-19T10:30:00Z ERROR failed']");
+    stack.run("start").ends_with(0);
+    stack.run("restart").ends_with(0);
+    let lines = || {
+        let shown = stack.run("logs web --json").ends_with(0).stdout;
+        shown.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")).collect::<Vec<_>>()
+    };
+    wait_until("both runs have written", || {
+        lines().iter().filter(|line| line["line"].as_str().is_some_and(|text| text.ends_with("ERROR failed"))).count() == 2
+    });
+    let lines = lines();
+    let runs: std::collections::BTreeSet<&str> = lines.iter().map(|line| line["run"].as_str().expect("a run")).collect();
+    assert_eq!((runs.len(), &lines[0]["service"]), (2, &"web".into()));
+    assert!(lines[0]["line"].as_str().is_some_and(|text| text.starts_with("web started ")), "{}", lines[0]);
+    let graver = lines.iter().find(|line| line["level"] == "error").expect("one");
+    assert_eq!(graver["time"], "2025-11-19T10:30:00Z");
+    assert_eq!(graver.as_object().expect("an object").keys().collect::<Vec<_>>(), ["level", "line", "run", "service", "time"]);
+    let last = stack.run("logs web --json --run last").ends_with(0).stdout;
+    assert!(
+        last.lines().count() >= 2 && last.lines().all(|line| line.contains(stack.service("web")["run_id"].as_str().unwrap_or("\"run\"")))
+    );
+}
+
+#[test]
+fn on_a_terminal_a_pager_shows_them_and_in_a_pipe_none() {
+    let stack = with_logs(TWO, &[("web", "w1\n")]);
+    stack.write("pager", "#!/bin/sh\nsed 's/^/paged: /'\n");
+    let path = stack.root.join("pager");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("allowed");
+    let on_terminal = |line: &str| Terminal::open(&stack, &format!("PAGER='{}' {DEVSTACK} {line}", path.display())).end().1;
+    assert!(on_terminal("logs web").contains("paged: w1"));
+    assert!(!on_terminal("logs web --no-pager").contains("paged"));
+    assert_eq!(stack.run("logs web").ends_with(0).stdout, "w1\n");
 }

@@ -38,6 +38,8 @@ mod production;
 mod project_endpoint;
 mod prometheus;
 mod restart;
+mod rotation;
+mod round_trip;
 mod run_as_pid_1;
 mod run_command;
 mod run_health_port;

@@ -56,7 +56,12 @@ impl TestStack {
 
     /// With all of its folders below one of this name.
     pub fn below(name: impl AsRef<Path>) -> Self {
-        let folder = tempfile::Builder::new().prefix("devstack-").tempdir().expect("a folder");
+        Self::at(&std::env::temp_dir(), name)
+    }
+
+    /// On the file system of this folder.
+    pub fn at(place: &Path, name: impl AsRef<Path>) -> Self {
+        let folder = tempfile::Builder::new().prefix("devstack-").tempdir_in(place).expect("a folder");
         let base = folder.path().canonicalize().expect("a path").join(name);
         fs::create_dir_all(&base).expect("a folder");
         for name in ["project", "home", "state", "runtime", "output"] {

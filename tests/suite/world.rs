@@ -220,6 +220,7 @@ pub fn project(root: &Path) -> Project {
         root: root.to_path_buf(),
         config_file: root.join("devstack.toml"),
         log_dir: root.join("logs"),
+        log_limit: None,
         http_listen: None,
         services: BTreeMap::from([(service.name.clone(), service)]),
         groups: BTreeMap::new(),
@@ -258,7 +259,7 @@ fn service(root: &Path) -> Service {
         kill_mode: KillMode::Mixed,
         health_port: None,
         log_file: root.join("logs/dev_mtproto.log"),
-        log_rotate: LogRotate { size: None, keep: 0 },
+        log_rotate: LogRotate { size: None, keep: 0, age: None, compress: false },
         watch: Vec::new(),
         hooks: Hooks::default(),
     }

@@ -4,10 +4,11 @@
 //! to go on from. That tells a file that grew from one that was emptied and filled again, and finds the place in one whose
 //! head was cut off while it was being written.
 
-use super::{Error, is_missing, tail, unreadable};
+use super::source::Source;
+use super::{Error, is_missing, unreadable};
 use crate::model::FileId;
-use crate::sys::logfile;
 use crate::sys::watch::{Changes, FolderWatch};
+use crate::sys::{logfile, rotation};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
@@ -137,12 +138,12 @@ impl Followed {
         let failed = |error: io::Error| unreadable(&self.path, &error);
         self.more = false;
         if let Some(previous) = &mut self.previous {
-            self.more |= previous.read(each, failed)?;
+            self.more |= previous.read(None, each, failed)?;
         }
         if let Some(current) = &mut self.current {
             // Looked at first: what is written before it was renamed is then read before the file that took its name.
             let now = logfile::id_at(&self.path);
-            self.more |= current.read(each, failed)?;
+            self.more |= current.read(Some(&self.path), each, failed)?;
             if self.more || now.map_or(true, |now| now == current.id) {
                 return Ok(());
             }
@@ -154,7 +155,7 @@ impl Followed {
                     self.previous = Some(before);
                     each(News::Restarted)?;
                 }
-                self.more |= next.read(each, failed)?;
+                self.more |= next.read(Some(&self.path), each, failed)?;
                 self.current = Some(next);
                 Ok(())
             }
@@ -164,11 +165,28 @@ impl Followed {
     }
 }
 
+/// What keeps a reader from going on.
+enum Trouble {
+    Unreadable(io::Error),
+    Told(Error),
+}
+
+impl Trouble {
+    fn told(self, failed: impl Fn(io::Error) -> Error) -> Error {
+        match self {
+            Self::Unreadable(error) => failed(error),
+            Self::Told(error) => error,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Reader {
     file: File,
     id: FileId,
     offset: u64,
+    /// Bytes that had been cut off its head when `offset` was right.
+    shift: u64,
     /// The last bytes before `offset`.
     anchor: Vec<u8>,
 }
@@ -180,11 +198,13 @@ impl Reader {
         if file.read_exact_at(&mut anchor, offset - length).is_err() {
             anchor.clear();
         }
-        Self { file, id, offset, anchor }
+        let shift = rotation::shift(&file);
+        Self { file, id, offset, shift, anchor }
     }
 
     /// Whether there is more than one turn's worth.
-    fn read(&mut self, each: Each<'_>, failed: impl Fn(io::Error) -> Error) -> Result<bool, Error> {
+    fn read(&mut self, path: Option<&Path>, each: Each<'_>, failed: impl Fn(io::Error) -> Error) -> Result<bool, Error> {
+        self.catch_up(path, each).map_err(|trouble| trouble.told(&failed))?;
         if self.file.metadata().map_err(&failed)?.len() == self.offset {
             return Ok(false);
         }
@@ -197,6 +217,9 @@ impl Reader {
             let lead = self.anchor.len();
             // In one read with what is new, or a rotation between two reads would go unnoticed.
             let count = self.file.read_at(&mut block[..lead + BLOCK], self.offset - lead as u64).map_err(&failed)?;
+            if self.catch_up(path, each).map_err(|trouble| trouble.told(&failed))? {
+                continue;
+            }
             let (before, new) = block[..count].split_at(lead.min(count));
             if !continues(before, &self.anchor) {
                 if self.find_place().map_err(&failed)? {
@@ -214,6 +237,32 @@ impl Reader {
         }
         Ok(true)
     }
+
+    /// After a rotation: what was not read yet and went into old logs comes from there. Whether there was one.
+    fn catch_up(&mut self, path: Option<&Path>, each: Each<'_>) -> Result<bool, Trouble> {
+        let (shift, start) = (rotation::shift(&self.file), rotation::start(&self.file).map_err(Trouble::Unreadable)?);
+        if shift == self.shift && (start <= self.offset || self.offset == 0) {
+            return Ok(false);
+        }
+        let (at, to) = (self.shift + self.offset, shift + start);
+        (self.shift, self.offset) = (shift, at.max(to) - shift);
+        if at < to
+            && let Some(source) = path.and_then(|path| Source::open(path).ok()).filter(|source| source.id() == self.id)
+        {
+            let (mut at, to) = (source.place(at), source.place(to));
+            let mut block = vec![0; BLOCK];
+            while at < to {
+                let wanted = block.len().min((to - at) as usize);
+                // What is kept no longer is lost to whoever reads so slowly.
+                let Ok(count @ 1..) = source.read_at(&mut block[..wanted], at) else { break };
+                remember(&mut self.anchor, &block[..count]);
+                each(News::Bytes(&block[..count])).map_err(Trouble::Told)?;
+                at += count as u64;
+            }
+        }
+        Ok(true)
+    }
+
     /// After its last bytes are not where they were. Whether it begins anew.
     fn find_place(&mut self) -> io::Result<bool> {
         let size = self.file.metadata()?.len();
@@ -222,7 +271,7 @@ impl Reader {
             return Ok(false);
         }
         self.anchor.clear();
-        self.offset = tail::written_from(&self.file, 0, size)?;
+        self.offset = rotation::start(&self.file)?.min(size);
         Ok(true)
     }
 

@@ -3,36 +3,37 @@
 //! A line without a time of its own, as in a traceback, belongs to the line before it.
 
 use super::lines::{End, LONGEST, Lines};
+use super::source::Source;
 use super::{Error, Printer};
 use crate::cli::logs::follow::News;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// A part of one log, read piece by piece.
 pub struct Stretch<'file> {
     index: usize,
-    file: &'file File,
+    source: &'file Source,
     at: u64,
     end: u64,
     lines: Lines,
     pieces: VecDeque<(Vec<u8>, End)>,
+    /// Where the first piece that is left begins.
+    place: u64,
     /// Of the first piece that is left, or of the last one before it that had any.
     time: Option<Timestamp>,
 }
 
 impl<'file> Stretch<'file> {
-    pub fn new(index: usize, file: &'file File, at: u64, end: u64) -> Self {
-        Self { index, file, at, end, lines: Lines::default(), pieces: VecDeque::new(), time: None }
+    pub fn new(index: usize, source: &'file Source, at: u64, end: u64) -> Self {
+        Self { index, source, at, end, lines: Lines::default(), pieces: VecDeque::new(), place: at, time: None }
     }
 
     fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; LONGEST.min((self.end - self.at) as usize)];
-        let count = self.file.read_at(&mut bytes, self.at)?;
+        let count = self.source.read_at(&mut bytes, self.at)?;
         bytes.truncate(count);
         // A file that was truncated meanwhile has no more.
         self.at = if count == 0 { self.end } else { self.at + count as u64 };
@@ -81,7 +82,8 @@ pub fn show(mut stretches: Vec<Stretch<'_>>, printer: &mut Printer, failed: impl
     while let Some(place) = (0..stretches.len()).min_by_key(|&place| order(&stretches[place], if by_time { last } else { usize::MAX })) {
         let stretch = &mut stretches[place];
         if let Some((piece, end)) = stretch.pieces.pop_front() {
-            printer.piece(stretch.index, &piece, end)?;
+            printer.piece(stretch.index, &piece, end, Some(stretch.place))?;
+            stretch.place += piece.len() as u64 + u64::from(end == End::Newline);
         }
         last = stretch.index;
         stretch.fill().map_err(|error| failed(stretch.index, error))?;
@@ -145,20 +147,14 @@ fn offset(rest: &[u8]) -> Option<Offset> {
 #[cfg(test)]
 mod tests {
     use super::super::printer::tests::printed;
+    use super::super::source::of_content;
     use super::*;
-    use std::io::Write;
 
     fn shown(logs: &[&str]) -> String {
-        let files: Vec<File> = logs
-            .iter()
-            .map(|log| {
-                let mut file = tempfile::tempfile().expect("temp file");
-                file.write_all(log.as_bytes()).expect("write");
-                file
-            })
-            .collect();
+        let files: Vec<_> = logs.iter().map(|log| of_content(log.as_bytes())).collect();
         printed(&["a", "b"][..logs.len()], true, false, |printer| {
-            let stretches = files.iter().zip(logs).enumerate().map(|(index, (file, log))| Stretch::new(index, file, 0, log.len() as u64));
+            let stretches =
+                files.iter().zip(logs).enumerate().map(|(index, ((_, source), log))| Stretch::new(index, source, 0, log.len() as u64));
             show(stretches.collect(), printer, |_, error| Error::failed(error)).expect("shown");
         })
     }

@@ -1,12 +1,17 @@
 //! Where the logs of any number of services come out as one stream.
 
 use super::escape::shown;
+use super::filter::{Filter, Said, Wanted};
 use super::follow::News;
+use super::level::Level;
 use super::lines::{End, Lines};
+use super::span::Runs;
 use crate::cli::output::Output;
 use crate::cli::{Error, style};
 use crate::model::ServiceName;
-use regex::bytes::Regex;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// So that a flood of short lines is not a flood of system calls.
@@ -20,15 +25,39 @@ pub struct Printer {
     lines: Vec<Lines>,
     is_terminal: bool,
     colors: bool,
-    /// Other lines are left out.
-    only: Option<Regex>,
+    /// Of each log. None: everything is shown.
+    filters: Vec<Filter>,
+    /// Of each log: the runs by their places. Lines are objects of JSON then.
+    json: Option<Vec<Runs>>,
+    names: Vec<ServiceName>,
     buffer: Vec<u8>,
     output: Output,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    service: &'a ServiceName,
+    /// `null`: written before the journal knows of a run.
+    run: Option<&'a str>,
+    /// That the line tells, or the one that it belongs to.
+    time: Option<Timestamp>,
+    level: Option<&'static str>,
+    /// Without its newline; what is no UTF-8 is replaced.
+    line: Cow<'a, str>,
+    /// It goes on in the next object.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
 }
 
 impl Printer {
     pub fn stdout(names: &[ServiceName]) -> Result<Self, Error> {
         Ok(Self::new(names, Output::stdout()?, console::Term::stdout().is_term(), console::colors_enabled()))
+    }
+
+    /// As [`Self::stdout`], for a person who reads to the end.
+    pub fn paged(names: &[ServiceName]) -> Result<Self, Error> {
+        Ok(Self::new(names, Output::paged()?, console::Term::stdout().is_term(), console::colors_enabled()))
     }
 
     fn new(names: &[ServiceName], output: Output, is_terminal: bool, colors: bool) -> Self {
@@ -39,17 +68,34 @@ impl Printer {
         };
         let prefixes: Vec<_> = names.iter().enumerate().map(prefix).collect();
         let lines = names.iter().map(|_| Lines::default()).collect();
-        Self { prefixes, lines, is_terminal, colors, only: None, buffer: Vec::new(), output }
+        Self { prefixes, lines, is_terminal, colors, filters: Vec::new(), json: None, names: names.to_vec(), buffer: Vec::new(), output }
     }
 
-    /// Shows the lines that match, if an expression is given.
-    pub fn only(self, only: Option<Regex>) -> Self {
-        Self { only, ..self }
+    /// Shows these lines only.
+    pub fn only(self, wanted: &Wanted) -> Self {
+        let filters = if wanted.is_everything() && self.json.is_none() {
+            Vec::new()
+        } else {
+            self.names.iter().map(|_| Filter::new(wanted.clone())).collect()
+        };
+        Self { filters, ..self }
+    }
+
+    /// Shows them as objects of JSON, with the run that each belongs to.
+    pub fn in_json(self) -> Self {
+        Self { json: Some(self.names.iter().map(|_| Runs::default()).collect()), ..self }
+    }
+
+    /// The runs of a log, as they are known by now.
+    pub fn know_runs(&mut self, index: usize, runs: Runs) {
+        if let Some(place) = self.json.as_mut().and_then(|all| all.get_mut(index)) {
+            *place = runs;
+        }
     }
 
     /// Whether bytes come out as they came in.
     pub fn is_verbatim(&self) -> bool {
-        self.prefixes.len() == 1 && !self.is_terminal && self.only.is_none()
+        self.prefixes.len() == 1 && !self.is_terminal && self.filters.is_empty()
     }
 
     /// What the service at `index` of the names wrote.
@@ -58,7 +104,7 @@ impl Printer {
             News::Bytes(bytes) if self.is_verbatim() => self.write(bytes),
             News::Bytes(bytes) => {
                 let mut lines = std::mem::take(&mut self.lines[index]);
-                let taken = lines.push(bytes, &mut |piece, end| self.piece(index, piece, end));
+                let taken = lines.push(bytes, &mut |piece, end| self.piece(index, piece, end, None));
                 self.lines[index] = lines;
                 taken
             }
@@ -66,12 +112,23 @@ impl Printer {
         }
     }
 
-    pub(super) fn piece(&mut self, index: usize, bytes: &[u8], end: End) -> Result<(), Error> {
+    /// `place`: where it begins in its log, if that is known.
+    pub(super) fn piece(&mut self, index: usize, bytes: &[u8], end: End, place: Option<u64>) -> Result<(), Error> {
         if end == End::Open {
             return self.take(index, News::Bytes(bytes));
         }
-        if self.only.as_ref().is_some_and(|only| !only.is_match(bytes)) {
-            return Ok(());
+        let said = match self.filters.get_mut(index).map(|filter| filter.look(bytes)) {
+            Some(None) => return Ok(()),
+            Some(Some(said)) => said,
+            None => Said::default(),
+        };
+        if let Some(runs) = &self.json {
+            let (service, run, cut) = (&self.names[index], runs[index].at(place), end == End::Cut);
+            let line =
+                Line { service, run, time: said.time, level: said.level.map(Level::name), line: String::from_utf8_lossy(bytes), cut };
+            let mut text = serde_json::to_vec(&line).unwrap_or_default();
+            text.push(b'\n');
+            return self.write(&text);
         }
         self.buffer.extend_from_slice(self.prefixes[index].as_bytes());
         match self.is_terminal {
@@ -91,7 +148,7 @@ impl Printer {
 
     fn finish_line(&mut self, index: usize, end: End) -> Result<(), Error> {
         match self.lines[index].take_partial() {
-            Some(partial) => self.piece(index, &partial, end),
+            Some(partial) => self.piece(index, &partial, end, None),
             None => Ok(()),
         }
     }

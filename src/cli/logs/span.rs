@@ -4,15 +4,14 @@
 //! that tells none, the runs say what they can: the journal knows when each began, and where in its log.
 
 use super::merge::time_of;
+use super::source::Source;
 use crate::journal::{Happened, Record};
 use crate::model::{ServiceName, quantity};
 use crate::sys::clock;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 const BLOCK: u64 = 64 * 1024;
 
@@ -70,45 +69,61 @@ pub struct Begun {
 }
 
 /// The runs of a service that the journal remembers with their places, oldest first.
-pub fn runs(records: &[Record], service: &ServiceName) -> Vec<Begun> {
+pub fn runs(records: &[Record], service: &ServiceName, place: impl Fn(u64) -> u64) -> Vec<Begun> {
     let begun = |record: &Record| match record.happened {
         Happened::Starting { log_offset: Some(offset), .. } if record.service.as_ref() == Some(service) => {
-            Some(Begun { run: record.run_id?.to_string(), at: record.at, offset })
+            Some(Begun { run: record.run_id?.to_string(), at: record.at, offset: place(offset) })
         }
         _ => None,
     };
     records.iter().filter_map(begun).collect()
 }
 
+/// The runs of one log.
+#[derive(Debug, Clone, Default)]
+pub struct Runs(Vec<Begun>);
+
+impl Runs {
+    pub fn new(begun: Vec<Begun>) -> Self {
+        Self(begun)
+    }
+
+    /// Which one wrote there; of a place that is not known, the last one.
+    pub fn at(&self, place: Option<u64>) -> Option<&str> {
+        let begun = self.0.iter().rev().find(|begun| place.is_none_or(|place| begun.offset <= place))?;
+        Some(&begun.run)
+    }
+}
+
 /// The bytes of one run; `None`: the journal does not know it. What was written before a file was emptied is no longer there.
-pub fn of_run(runs: &[Begun], which: &Which, end: u64) -> Option<(u64, u64)> {
+pub fn of_run(runs: &[Begun], which: &Which, (start, end): (u64, u64)) -> Option<(u64, u64)> {
     let place = match which {
         Which::FromLast(number) => runs.len().checked_sub(*number)?,
         Which::Named(id) => runs.iter().position(|begun| begun.run == *id)?,
     };
     let from = runs[place].offset;
     let to = runs.get(place + 1).map(|next| next.offset).filter(|next| *next >= from).unwrap_or(end);
-    Some(if from > end { (0, end) } else { (from, to.min(end)) })
+    Some(if from > end { (start, end) } else { (from.max(start), to.clamp(start, end)) })
 }
 
 /// Where the first line of `from..end` begins whose time is at or after `wanted`; `None`: no line tells a time.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn first_since(file: &File, from: u64, end: u64, wanted: Timestamp, zone: &TimeZone) -> io::Result<Option<u64>> {
-    if next_timed(file, from, end, zone)?.is_none() {
+pub fn first_since(source: &Source, from: u64, end: u64, wanted: Timestamp, zone: &TimeZone) -> io::Result<Option<u64>> {
+    if next_timed(source, from, end, zone)?.is_none() {
         return Ok(None);
     }
     let (mut before, mut after) = (from, end);
     while after - before > BLOCK {
         let middle = before + (after - before) / 2;
-        match next_timed(file, middle, after, zone)? {
+        match next_timed(source, middle, after, zone)? {
             Some((place, time)) if time < wanted => before = place,
             _ => after = middle,
         }
     }
     let mut at = before;
-    while let Some((place, time)) = next_timed(file, at, end, zone)? {
+    while let Some((place, time)) = next_timed(source, at, end, zone)? {
         if time >= wanted {
             return Ok(Some(place));
         }
@@ -118,13 +133,13 @@ pub fn first_since(file: &File, from: u64, end: u64, wanted: Timestamp, zone: &T
 }
 
 /// The first line with a time that begins in `from..end`, as far as it is looked for; at the beginning of the file or after a newline.
-fn next_timed(file: &File, from: u64, end: u64, zone: &TimeZone) -> io::Result<Option<(u64, Timestamp)>> {
+fn next_timed(source: &Source, from: u64, end: u64, zone: &TimeZone) -> io::Result<Option<(u64, Timestamp)>> {
     // With the byte before, which may be the newline.
     let mut at = from.saturating_sub(1);
     let limit = end.min(from.saturating_add(REACH));
     let mut block = vec![0; FIRST_READ];
     while at < limit {
-        let count = file.read_at(&mut block, at)?;
+        let count = source.read_at(&mut block, at)?;
         if count == 0 {
             return Ok(None);
         }
@@ -154,19 +169,17 @@ const LONGEST_TIME: u64 = 64;
 
 #[cfg(test)]
 mod tests {
+    use super::super::source;
     use super::*;
-    use std::io::Write;
 
-    fn log(lines: &[String]) -> (File, u64) {
-        let mut file = tempfile::tempfile().expect("temp file");
+    fn log(lines: &[String]) -> ((tempfile::TempDir, Source), u64) {
         let text = lines.concat();
-        file.write_all(text.as_bytes()).expect("written");
-        (file, text.len() as u64)
+        (source::of_content(text.as_bytes()), text.len() as u64)
     }
 
-    fn line_at(file: &File, place: u64) -> String {
+    fn line_at(source: &Source, place: u64) -> String {
         let mut bytes = [0; 40];
-        let count = file.read_at(&mut bytes, place).expect("read");
+        let count = source.read_at(&mut bytes, place).expect("read");
         String::from_utf8_lossy(&bytes[..count]).lines().next().unwrap_or_default().to_owned()
     }
 
@@ -177,7 +190,7 @@ mod tests {
             format!("{} line {number}\n{}", second(number * 10), if number % 7 == 0 { "  File x\n".repeat(50) } else { String::new() })
         };
         let lines: Vec<String> = (0..20_000).map(line).collect();
-        let (file, end) = log(&lines);
+        let ((_folder, file), end) = log(&lines);
         for (wanted, found) in
             [(second(-5), 0), (second(0), 0), (second(1), 1), (second(99_990), 9999), (second(123_455), 12_346), (second(199_990), 19_999)]
         {
@@ -189,7 +202,7 @@ mod tests {
             );
         }
         assert_eq!(first_since(&file, 0, end, second(200_000), &TimeZone::UTC).expect("read"), Some(end));
-        let (silent, end) = log(&["no time\n".repeat(10)]);
+        let ((_folder, silent), end) = log(&["no time\n".repeat(10)]);
         assert_eq!(first_since(&silent, 0, end, second(0), &TimeZone::UTC).expect("read"), None);
     }
 
@@ -197,11 +210,11 @@ mod tests {
     fn a_run_ends_where_the_next_begins_and_after_a_truncation_all_is_left_of_it() {
         let begun = |run: &str, offset| Begun { run: run.to_owned(), at: Timestamp::UNIX_EPOCH, offset };
         let runs = [begun("1-1", 0), begun("1-2", 100), begun("1-3", 250)];
-        assert_eq!(of_run(&runs, &Which::FromLast(1), 300), Some((250, 300)));
-        assert_eq!(of_run(&runs, &Which::FromLast(2), 300), Some((100, 250)));
-        assert_eq!(of_run(&runs, &Which::Named("1-1".to_owned()), 300), Some((0, 100)));
-        assert_eq!(of_run(&runs, &Which::FromLast(1), 40), Some((0, 40)), "emptied since");
-        assert_eq!((of_run(&runs, &Which::FromLast(4), 300), of_run(&runs, &Which::Named("9-9".to_owned()), 300)), (None, None));
+        assert_eq!(of_run(&runs, &Which::FromLast(1), (0, 300)), Some((250, 300)));
+        assert_eq!(of_run(&runs, &Which::FromLast(2), (0, 300)), Some((100, 250)));
+        assert_eq!(of_run(&runs, &Which::Named("1-1".to_owned()), (0, 300)), Some((0, 100)));
+        assert_eq!(of_run(&runs, &Which::FromLast(1), (0, 40)), Some((0, 40)), "emptied since");
+        assert_eq!((of_run(&runs, &Which::FromLast(4), (0, 300)), of_run(&runs, &Which::Named("9-9".to_owned()), (0, 300))), (None, None));
     }
 
     #[test]

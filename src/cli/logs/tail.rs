@@ -1,24 +1,22 @@
 //! The last lines of a file, found from its end: the length of the file does not matter.
 
 use super::escape::shown;
+use super::filter::Filter;
 use super::lines::{End, LONGEST, Lines};
-use crate::sys::logfile;
-use regex::bytes::Regex;
+use super::source::Source;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const BLOCK: u64 = 64 * 1024;
 
 /// The last `count` lines between `from` and `end` begin here. With `longest`, lines count as long as that at most, so that
 /// a file without newlines is not read whole; the answer may then lie inside a line.
-pub fn start_of_last(file: &File, from: u64, end: u64, count: usize, longest: Option<usize>) -> io::Result<u64> {
+pub fn start_of_last(source: &Source, from: u64, end: u64, count: usize, longest: Option<usize>) -> io::Result<u64> {
     if count == 0 {
         return Ok(end);
     }
-    let first = written_from(file, from, end)?;
+    let first = written_from(source, from, end);
     let reach = longest.map(|longest| (count as u64).saturating_mul(longest as u64));
     let floor = reach.map_or(first, |reach| first.max(end.saturating_sub(reach)));
     let mut missing = count;
@@ -28,7 +26,7 @@ pub fn start_of_last(file: &File, from: u64, end: u64, count: usize, longest: Op
     while upper > floor {
         let lower = floor.max(upper.saturating_sub(BLOCK));
         let part = &mut block[..(upper - lower) as usize];
-        match file.read_exact_at(part, lower) {
+        match source.read_exact_at(part, lower) {
             Ok(()) => {}
             // It was truncated meanwhile.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(first),
@@ -45,19 +43,19 @@ pub fn start_of_last(file: &File, from: u64, end: u64, count: usize, longest: Op
     Ok(floor)
 }
 
-/// As [`start_of_last`], of lines that match: a forward look at all of them.
-pub fn start_of_last_match(file: &File, from: u64, end: u64, count: usize, grep: &Regex) -> io::Result<u64> {
-    let mut at = written_from(file, from, end)?;
+/// As [`start_of_last`], of lines that are shown: a forward look at all of them.
+pub fn start_of_last_match(source: &Source, from: u64, end: u64, count: usize, mut filter: Filter) -> io::Result<u64> {
+    let mut at = written_from(source, from, end);
     let (mut line, mut starts) = (at, VecDeque::new());
     let (mut lines, mut block) = (Lines::default(), vec![0; BLOCK as usize]);
     while at < end && count > 0 {
         let wanted = block.len().min((end - at) as usize);
-        let read = file.read_at(&mut block[..wanted], at)?;
+        let read = source.read_at(&mut block[..wanted], at)?;
         if read == 0 {
             break;
         }
         let _ = lines.push(&block[..read], &mut |piece, piece_end| {
-            if grep.is_match(piece) {
+            if filter.look(piece).is_some() {
                 starts.push_back(line);
                 starts.drain(..starts.len().saturating_sub(count));
             }
@@ -66,7 +64,7 @@ pub fn start_of_last_match(file: &File, from: u64, end: u64, count: usize, grep:
         });
         at += read as u64;
     }
-    let unfinished = lines.take_partial().filter(|rest| grep.is_match(rest)).map(|_| line);
+    let unfinished = lines.take_partial().filter(|rest| filter.look(rest).is_some()).map(|_| line);
     starts.extend(unfinished);
     Ok(starts
         .len()
@@ -78,28 +76,20 @@ pub fn start_of_last_match(file: &File, from: u64, end: u64, count: usize, grep:
         .unwrap_or(end))
 }
 
-/// Past a head that a rotation punched out, which reads as zeros.
-pub fn written_from(file: &File, from: u64, end: u64) -> io::Result<u64> {
-    let data = logfile::data_start(file);
-    if data <= from {
-        return Ok(from.min(end));
-    }
-    let mut page = [0; 4096];
-    let count = file.read_at(&mut page, data)?;
-    let zeros = page[..count].iter().take_while(|&&byte| byte == 0).count();
-    Ok((data + zeros as u64).min(end))
+fn written_from(source: &Source, from: u64, end: u64) -> u64 {
+    source.start().max(from).min(end)
 }
 
-/// The last lines that were written at or after `from_offset`, safe to show.
+/// The last lines that were written at or after `from_offset`, counted from the file's creation, safe to show.
 ///
 /// # Errors
 /// When the log is missing, no plain file, or cannot be read.
 pub fn tail(path: &Path, from_offset: u64, max_lines: usize) -> io::Result<Vec<String>> {
-    let (file, _) = logfile::open(path)?;
-    let end = file.metadata()?.len();
-    // Shorter than it was: rotated, and everything left is newer.
-    let from = if from_offset > end { 0 } else { from_offset };
-    let mut at = start_of_last(&file, from, end, max_lines, Some(LONGEST))?;
+    let source = Source::open(path)?;
+    let (end, from) = (source.end()?, source.place(from_offset));
+    // Shorter than it was: emptied, and everything in it is newer.
+    let from = if from > end { source.place(0) } else { from };
+    let mut at = start_of_last(&source, from, end, max_lines, Some(LONGEST))?;
     let mut lines = Lines::default();
     let mut last = VecDeque::new();
     let mut keep = |piece: &[u8]| {
@@ -111,7 +101,7 @@ pub fn tail(path: &Path, from_offset: u64, max_lines: usize) -> io::Result<Vec<S
     let mut block = vec![0; BLOCK as usize];
     while at < end {
         let wanted = block.len().min((end - at) as usize);
-        let count = file.read_at(&mut block[..wanted], at)?;
+        let count = source.read_at(&mut block[..wanted], at)?;
         if count == 0 {
             break;
         }
@@ -131,6 +121,7 @@ pub fn tail(path: &Path, from_offset: u64, max_lines: usize) -> io::Result<Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::logs::source::of_content;
     use std::io::{Seek, Write};
 
     fn file_with(content: &[u8]) -> (tempfile::NamedTempFile, u64) {
@@ -150,13 +141,13 @@ mod tests {
             (b"", 3, b""),
             (b"\n", 1, b"\n"),
         ] {
-            let (file, end) = file_with(content);
-            let start = start_of_last(file.as_file(), 0, end, count, None).expect("read");
+            let (_folder, source) = of_content(content);
+            let start = start_of_last(&source, 0, content.len() as u64, count, None).expect("read");
             assert_eq!(&content[start as usize..], expected, "{content:?} {count}");
         }
         let long: Vec<u8> = (0..100_000).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
-        let (file, end) = file_with(&long);
-        let start = start_of_last(file.as_file(), 0, end, 50_000, None).expect("read");
+        let (_folder, source) = of_content(&long);
+        let start = start_of_last(&source, 0, long.len() as u64, 50_000, None).expect("read");
         assert!(long[start as usize..].starts_with(b"line 50000\n"));
     }
 
@@ -168,11 +159,12 @@ mod tests {
         file.write_all(b"\nlast one\nlast two\n").expect("write");
         assert_eq!(tail(file.path(), 0, 2).expect("read"), ["last one", "last two"]);
         let end = file.as_file().metadata().expect("stat").len();
-        let all = start_of_last(file.as_file(), 0, end, 1_000_000, None).expect("read");
+        let source = Source::open(file.path()).expect("opened");
+        let all = start_of_last(&source, 0, end, 1_000_000, None).expect("read");
         assert!(end - all < 100, "the hole is skipped, {} bytes shown", end - all);
 
-        let (file, end) = file_with(&vec![b'x'; 3 << 20]);
-        assert_eq!(start_of_last(file.as_file(), 0, end, 2, Some(LONGEST)).expect("read"), end - 2 * LONGEST as u64);
+        let (_folder, source) = of_content(&vec![b'x'; 3 << 20]);
+        assert_eq!(start_of_last(&source, 0, 3 << 20, 2, Some(LONGEST)).expect("read"), (3 << 20) - 2 * LONGEST as u64);
     }
 
     #[test]

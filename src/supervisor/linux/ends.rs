@@ -5,7 +5,7 @@ use crate::engine::Notice;
 use crate::journal::LastWords;
 use crate::model::{Exit, RunId};
 use crate::supervisor::run::Run;
-use crate::sys::{keeper, logfile, peak_memory};
+use crate::sys::{keeper, peak_memory, rotation};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
@@ -32,6 +32,6 @@ pub fn last_words(runs: &BTreeMap<RunId, Run>, notice: &Notice) -> LastWords {
 /// What this run wrote last, and whether that begins with a line.
 fn end_of_log(run: &Run) -> Option<(Vec<u8>, bool)> {
     run.traits.log?;
-    let (start, log) = logfile::read_end(&run.service.log_file, run.log_offset, LastWords::REACH as u64).ok()?;
+    let (start, log) = rotation::read_end(&run.service.log_file, run.log_offset, LastWords::REACH as u64).ok()?;
     Some((log, start == run.log_offset))
 }
