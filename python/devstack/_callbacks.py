@@ -1,16 +1,21 @@
 """Callbacks at the end, sync and async ones: all of them run, in the order in which they were added, and whoever fails is logged.
 
-Guards that the event loop of the caller is never blocked, and that what was begun without being awaited runs all the same when
-``asyncio.run`` ends and cancels what is left.
+Guards that the event loop of the caller is never blocked; that what was begun without being awaited runs all the same when the loop
+ends, however it ends; and that not even SystemExit keeps a callback from running: it is raised once all have.
 """
 
 import asyncio
-import collections.abc
+import atexit
 import concurrent.futures
 import inspect
 import logging
+import time
+import weakref
 
 log = logging.getLogger("devstack")
+
+# How long whoever was cancelled may take to notice.
+_PATIENCE = 1.0
 
 
 class Over:
@@ -23,103 +28,159 @@ class Over:
 class Ending:
     """What is under way. It may be awaited, in any event loop, and need not be."""
 
-    def __init__(self):
+    def __init__(self, callbacks, seconds, then):
+        """``callbacks``: a deque, taken from its left and added to meanwhile. ``seconds``: for each async one. ``then()`` is last."""
+        self._callbacks, self._seconds, self._then = callbacks, seconds, then
+        # To await first, when it goes on; and what a loop was asked for that may have ended before it began.
+        self._begun = self._asked_for = None
+        self._raised = None
+        self._loop = self._guard = self._task = None
+        self._own_tasks = weakref.WeakSet()
         self._done = concurrent.futures.Future()
         self._done.set_running_or_notify_cancel()
-        self._task = None
 
     def __await__(self):
-        if not self._done.done():
+        if self._loop is not None and self._loop.is_closed():
+            yield from self._go_on().__await__()
+        # A callback that awaits the end of all callbacks would wait for itself.
+        if not self._done.done() and asyncio.current_task() not in self._own_tasks:
             yield from asyncio.wrap_future(self._done).__await__()
+        if self._raised is not None:
+            raise self._raised
 
-    def run(self, callbacks, seconds, then):
-        """Call all of them, one after the other, and ``then()``; async ones are awaited for ``seconds`` each.
-
-        Outside of an event loop everything has been done on return. Inside of one, what comes from the first async one on is a task
-        of the loop.
-        """
-
-        def end():
-            then()
-            self._done.set_result(None)
-
-        callbacks = iter(callbacks)
-        callback, result = _next_to_await(callbacks)
-        if result is None:
-            end()
+    def run(self):
+        """Outside of an event loop everything has been done on return. Inside of one, what comes from the first async callback on is
+        a task of the loop."""
+        self._call_up_to_an_async_one()
+        if self._begun is None:
+            self._end()
+            if self._raised is not None:
+                raise self._raised
             return
-        rest = _rest(callback, result, callbacks, seconds, end)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(rest)
-        else:
-            # The loop itself knows its tasks only weakly.
-            self._task = loop.create_task(_Begun(rest))
+            self.finish()
+            return
+        self._loop = loop
+        _under_way.add(self)
+        # Closed by the loop when that ends (``shutdown_asyncgens``), after it has cancelled every task.
+        self._guard = self._at_the_end_of_the_loop()
+        try:
+            self._guard.__anext__().send(None)
+        except StopIteration:
+            pass
+        self._task = loop.create_task(self._main())
+        # A loop that waits in its selector does not see a task of a signal handler.
+        loop.call_soon_threadsafe(lambda: None)
 
+    def finish(self):
+        """What is left, in a loop of its own."""
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._go_on())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+        if self._raised is not None:
+            raise self._raised
 
-class _Begun(collections.abc.Coroutine):
-    """A coroutine that begins although it is cancelled before it has: an event loop that closes cancels every task once.
+    async def _at_the_end_of_the_loop(self):
+        try:
+            yield
+        finally:
+            if not self._done.done() and self._task.done():
+                await self._go_on()
+            elif not self._done.done():
+                await asyncio.wait([self._task])
 
-    That is why it lets some turns of the loop pass first, in which whoever called ``shutdown()`` last of all comes to its end.
-    """
+    async def _main(self):
+        await self._go_on()
+        if self._raised is not None:
+            raise self._raised
 
-    def __init__(self, coroutine):
-        self._coroutine, self._has_begun, self._turns = coroutine, False, 8
+    async def _go_on(self):
+        # From a loop that is no more.
+        self._begun, self._asked_for = self._begun or self._asked_for, None
+        self._call_up_to_an_async_one()
+        while self._begun is not None:
+            (callback, result), self._begun = self._begun, None
+            await self._await(callback, result)
+            self._call_up_to_an_async_one()
+        self._end()
 
-    def send(self, value):
-        if self._turns:
-            self._turns -= 1
-            return None
-        self._has_begun = True
-        return self._coroutine.send(value)
+    async def _await(self, callback, result):
+        has_begun = False
 
-    def throw(self, *error):
-        if not self._has_begun:
-            self._turns = 0
-            return self.send(None)
-        return self._coroutine.throw(*error)
+        async def begin():
+            nonlocal has_begun
+            has_begun, self._asked_for = True, None
+            return await result
 
-    def close(self):
-        self._coroutine.close()
+        task = None
+        # A loop that ends cancels what has not begun, too.
+        while task is None or (task.cancelled() and not has_begun):
+            self._asked_for = callback, result
+            task = asyncio.ensure_future(begin())
+            self._own_tasks.add(task)
+            await self._wait_for(task, callback)
+        if task.cancelled():
+            log.error("cleanup callback %r was cancelled", callback)
+        elif task.done() and task.exception() is not None:
+            self._note(callback, task.exception())
 
-    def __await__(self):
-        return self
-
-
-def _call(callback):
-    """What is left to await of it, or ``None``."""
-    try:
-        result = callback()
-    except Exception:
-        log.exception("cleanup callback %r failed", callback)
-        return None
-    return result if inspect.isawaitable(result) else None
-
-
-async def _rest(callback, result, callbacks, seconds, end):
-    """Await ``result`` of ``callback``, and run those that come after it."""
-    try:
-        while True:
+    async def _wait_for(self, task, callback):
+        end = None if self._seconds is None else time.monotonic() + self._seconds
+        while not task.done() and (end is None or time.monotonic() < end):
             try:
-                await asyncio.wait_for(result, seconds)
+                await asyncio.wait([task], timeout=None if end is None else max(0.0, end - time.monotonic()))
             except asyncio.CancelledError:
-                log.error("cleanup callback %r was cancelled", callback)
-            except asyncio.TimeoutError:
-                log.error("cleanup callback %r did not end within %s s", callback, seconds)
-            except Exception:
-                log.exception("cleanup callback %r failed", callback)
-            callback, result = _next_to_await(callbacks)
-            if result is None:
-                return
-    finally:
-        end()
+                # Where the loop ends, it has cancelled the callback as well.
+                continue
+        if not task.done():
+            task.cancel()
+            log.error("cleanup callback %r did not end within %s s", callback, self._seconds)
+            try:
+                await asyncio.wait([task], timeout=_PATIENCE)
+            except asyncio.CancelledError:
+                pass
+
+    def _call_up_to_an_async_one(self):
+        while self._begun is None and self._callbacks:
+            callback = None
+            try:
+                callback = self._callbacks.popleft()
+                result = callback()
+                if inspect.isawaitable(result):
+                    self._begun = callback, result
+            except BaseException as error:
+                self._note(callback, error)
+
+    def _note(self, callback, error):
+        if isinstance(error, (Exception, asyncio.CancelledError)):
+            log.error("cleanup callback %r failed", callback, exc_info=error)
+        elif self._raised is None:
+            self._raised = error
+
+    def _end(self):
+        if not self._done.done():
+            _under_way.discard(self)
+            self._then()
+            self._done.set_result(None)
+            guard, self._guard = self._guard, None
+            if guard is not None and not guard.ag_running:
+                try:
+                    guard.aclose().send(None)
+                except StopIteration:
+                    pass
 
 
-def _next_to_await(callbacks):
-    """Run callbacks up to the first that has to be awaited: it and its result, or twice ``None``."""
-    for callback in callbacks:
-        result = _call(callback)
-        if result is not None:
-            return callback, result
-    return None, None
+_under_way: "set[Ending]" = set()
+
+
+@atexit.register
+def _finish_all():
+    """Those whose loop ended without asking anybody."""
+    for ending in list(_under_way):
+        if ending._loop.is_closed() or not ending._loop.is_running():
+            ending.finish()

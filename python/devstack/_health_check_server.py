@@ -18,21 +18,17 @@ class HealthCheckServer:
 
     def __init__(self, port, process_manager, host="127.0.0.1"):
         self.port, self.process_manager, self.host = port, process_manager, host
-        self._server = None
+        self._server = _native.Server()
         _living.add(self)
 
     def start(self):
         """Listen. A second call does nothing. ``OSError`` names the process that has the port."""
-        if self._server is None:
-            self._server = _native.Server(self.host, self.port, self.process_manager)
-            self.port = self._server.port
+        self.port = self._server.start(self.host, self.port, self.process_manager)
         return _callbacks.Over()
 
     def stop(self):
         """The port is free on return. A second call does nothing."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop()
+        self._server.stop()
         return _callbacks.Over()
 
     def __enter__(self):
@@ -47,10 +43,9 @@ _living: "weakref.WeakSet[HealthCheckServer]" = weakref.WeakSet()
 
 
 def _after_fork():
+    _native.leave_listeners_to_parent()
     for server in _living:
-        native, server._server = server._server, None
-        if native is not None:
-            native.leave_to_parent()
+        server._server.leave_to_parent()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,7 @@
 """``ProcessManager``: when a worker has to stop, whether it is well, and what it does last."""
 
 import asyncio
+import collections
 import datetime
 import os
 import select
@@ -34,14 +35,18 @@ class ProcessManager(_native.Manager):
         heartbeat_timeout_seconds=300,
         grace_period_seconds=30,
     ):
-        self.max_runtime_hours = max_runtime_hours
-        self.memory_limit_mb = memory_limit_mb
-        self.cpu_limit_percent = cpu_limit_percent
-        self.heartbeat_timeout_seconds = heartbeat_timeout_seconds
-        self.grace_period_seconds = grace_period_seconds
-        limits = (float(limit) if limit else None for limit in (max_runtime_hours, memory_limit_mb, cpu_limit_percent))
-        self._begin(str(name), *limits, float(heartbeat_timeout_seconds or "inf"), _is_child())
-        self._cleanup = []
+        limits = {
+            "max_runtime_hours": max_runtime_hours,
+            "memory_limit_mb": memory_limit_mb,
+            "cpu_limit_percent": cpu_limit_percent,
+            "heartbeat_timeout_seconds": heartbeat_timeout_seconds,
+            "grace_period_seconds": grace_period_seconds,
+        }
+        numbers = [_limit(key, value) for key, value in limits.items()]
+        self.__dict__.update(limits)
+        self._grace = numbers.pop()
+        self._begin(str(name), *numbers[:3], numbers[3] or float("inf"), _is_child())
+        self._cleanup = collections.deque()
         self._signals = Signals(self.request_shutdown)
         _living.add(self)
 
@@ -53,8 +58,16 @@ class ProcessManager(_native.Manager):
         """
         if not self.running:
             self.__dict__.pop("_ending", None)
+            # From here on a request holds: a signal may come before everything is there.
+            self._renew()
             self._signals.hold()
-            self._start()
+            try:
+                self._start()
+            except BaseException:
+                self._signals.give_back()
+                raise
+            if not _is_child():
+                os.environ[_SPEAKER] = str(os.getpid())
 
     def add_cleanup_callback(self, callback):
         """Call ``callback()``, sync or async, in ``shutdown()``. Answers it, so that it may be a decorator."""
@@ -70,13 +83,14 @@ class ProcessManager(_native.Manager):
         """
         if not self.running:
             return self.__dict__.get("_ending") or _callbacks.Over()
-        mine = _callbacks.Ending()
+        mine = _callbacks.Ending(self._cleanup, self._grace, self._end)
         # One operation: another thread, or a signal handler, may ask for the end between any two.
         ending = self.__dict__.setdefault("_ending", mine)
         if ending is mine:
-            self.request_shutdown("shutdown")
-            callbacks, self._cleanup = self._cleanup, []
-            ending.run(callbacks, self.grace_period_seconds or None, self._end)
+            try:
+                self.request_shutdown("shutdown")
+            finally:
+                ending.run()
         return ending
 
     def _end(self):
@@ -85,11 +99,14 @@ class ProcessManager(_native.Manager):
 
     def wait(self, seconds):
         """Sleep on purpose, which is no missed heartbeat. ``True``, at once, when it is time to stop."""
+        seconds = _seconds(seconds)
         if not self.should_continue():
             return True
         end = time.monotonic() + seconds
+        # One of its own, as in `sleep`; and the number may be another life's by the time that poll(2) looks it up again.
+        descriptor = os.dup(self.fileno())
         poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
+        poll.register(descriptor, select.POLLIN)
         number = self._sleep(seconds)
         try:
             while True:
@@ -100,18 +117,20 @@ class ProcessManager(_native.Manager):
                     return False
         finally:
             self._wake(number)
+            os.close(descriptor)
 
     async def sleep(self, seconds):
         """As ``wait``, for ``async`` code."""
+        seconds = _seconds(seconds)
         if not self.should_continue():
             return True
         loop = asyncio.get_running_loop()
         stopped = loop.create_future()
         # One of its own: a loop knows one reader a descriptor.
         descriptor = os.dup(self.fileno())
-        loop.add_reader(descriptor, lambda: stopped.done() or stopped.set_result(None))
         number = self._sleep(seconds)
         try:
+            loop.add_reader(descriptor, lambda: stopped.done() or stopped.set_result(None))
             await asyncio.wait([stopped], timeout=max(0.0, seconds))
             return stopped.done()
         finally:
@@ -149,11 +168,37 @@ _LONGEST_POLL = 2**31 - 1
 _living: "weakref.WeakSet[ProcessManager]" = weakref.WeakSet()
 _is_forked = False
 
+# In the environment of whatever a worker starts: who speaks to the service manager above for all of them.
+_SPEAKER = "DEVSTACK_SPEAKER_PID"
+
+
+def _limit(name, value):
+    """A number above 0; ``None`` for ``None`` and 0."""
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number or None, not {value!r}")
+    number = float(value)
+    if not number >= 0:
+        raise ValueError(f"{name} must not be below 0, nor be no number: {value!r}")
+    return number or None
+
+
+def _seconds(value):
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"seconds must be a number, not {value!r}")
+    seconds = float(value)
+    if seconds != seconds:
+        raise ValueError("seconds must be a number, not NaN")
+    return seconds
+
 
 def _is_child():
     """Of a worker that speaks to the service manager above for all of them."""
     process = sys.modules.get("multiprocessing.process")
-    return _is_forked or (process is not None and process.parent_process() is not None)
+    speaker = os.environ.get(_SPEAKER)
+    is_another = speaker is not None and speaker != str(os.getpid())
+    return _is_forked or is_another or (process is not None and process.parent_process() is not None)
 
 
 def _after_fork():

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks every worker of this process to stop, the second ends the process now.
+"""SIGTERM and SIGINT: the first asks every worker of this process to stop, a second one of the same ends the process now.
 
 Guards that whoever handled them before is still called, that a signal of which no worker wants to know does what it did before, and
 that the earlier handlers are back at the end, whichever manager ends first and in whichever thread.
@@ -19,13 +19,13 @@ class Signals:
     """One manager's wish to be asked."""
 
     def __init__(self, ask):
-        self.ask, self.came = ask, False
+        self.ask, self.came = ask, set()
 
     def hold(self):
         """From here on it is asked. Only the main thread may; elsewhere signals stay as they are."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self.came = False
+        self.came = set()
         _asked_for.append(self)
         for number in ASK_TO_STOP:
             before = signal.getsignal(number)
@@ -45,28 +45,30 @@ class Signals:
 class _Handler:
     """Around the one that was there before."""
 
-    _is_asking = False
+    # Where the signal that is being asked for came in.
+    _asking_at = None
 
     def __init__(self, before):
         self.before = before
 
     def __call__(self, number, frame):
-        # Called by a handler that came later and itself chains to this one, it has nothing to ask a second time.
-        if _Handler._is_asking:
+        # Called by a handler that came later and itself chains to this one, it has nothing to ask a second time. A second signal
+        # comes in somewhere else.
+        if _Handler._asking_at == (number, frame):
             return self._chain(number, frame)
         if not _asked_for:
             _take_back(number)
             return _deliver(self.before, number, frame)
-        if all(one.came for one in _asked_for):
+        if all(number in one.came for one in _asked_for):
             return _deliver(signal.SIG_DFL, number, frame)
-        _Handler._is_asking = True
+        outer, _Handler._asking_at = _Handler._asking_at, (number, frame)
         try:
             for one in list(_asked_for):
-                one.came = True
+                one.came.add(number)
                 one.ask("signal_" + signal.Signals(number).name)
             self._chain(number, frame)
         finally:
-            _Handler._is_asking = False
+            _Handler._asking_at = outer
 
     def _chain(self, number, frame):
         if callable(self.before) and not _only_interrupts(self.before):

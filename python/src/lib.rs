@@ -5,7 +5,11 @@ use devstack::worker::{HealthCheckServer, Limits, ProcessManager};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+#[expect(clippy::disallowed_types, reason = "see LISTENERS")]
+use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -45,6 +49,11 @@ impl Manager {
             manager.fall_silent();
         }
         let _ = self.0.set(manager);
+        Ok(())
+    }
+
+    fn _renew(&self) -> PyResult<()> {
+        self.get()?.renew();
         Ok(())
     }
 
@@ -164,32 +173,51 @@ impl Manager {
     }
 }
 
+/// Descriptors that listeners have open in this process, by number: a child after fork(2) closes those of its parent. Only ever taken
+/// with the GIL held, as forks are made.
+#[expect(clippy::disallowed_types, reason = "a static needs one; whoever holds the GIL holds it")]
+static LISTENERS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn listeners(change: impl FnOnce(&mut BTreeSet<i32>)) {
+    if let Ok(mut all) = LISTENERS.lock() {
+        change(&mut all);
+    }
+}
+
+/// Everything that it does is one step for whoever holds the GIL: no other thread forks, starts or stops in between.
 #[pyclass(module = "devstack._native")]
 struct Server(Option<HealthCheckServer>);
 
 #[pymethods]
 impl Server {
     #[new]
-    fn new(py: Python<'_>, host: &str, port: u16, manager: &Bound<'_, Manager>) -> PyResult<Self> {
-        let manager = manager.get().get()?.clone();
-        let started = py.detach(|| HealthCheckServer::start(host, port, &manager));
-        started.map(|server| Self(Some(server))).map_err(|error| {
-            let number = if error.kind() == std::io::ErrorKind::AddrInUse { Some(98) } else { error.raw_os_error() };
-            PyOSError::new_err((number, error.to_string()))
-        })
+    fn new() -> Self {
+        Self(None)
     }
 
-    #[getter]
-    fn port(&self) -> Option<u16> {
-        self.0.as_ref().map(|server| server.address().port())
+    /// The port. Where it listens already, nothing is begun.
+    fn start(&mut self, host: &str, port: u16, manager: &Bound<'_, Manager>) -> PyResult<u16> {
+        if self.0.is_none() {
+            let server = HealthCheckServer::start(host, port, manager.get().get()?).map_err(refusal)?;
+            let descriptor = server.descriptor();
+            listeners(|all| {
+                all.insert(descriptor);
+            });
+            self.0 = Some(server);
+        }
+        Ok(self.0.as_ref().map_or(port, |server| server.address().port()))
     }
 
-    fn stop(&mut self, py: Python<'_>) {
+    fn stop(&mut self) {
         if let Some(server) = self.0.take() {
-            py.detach(|| server.stop());
+            listeners(|all| {
+                all.remove(&server.descriptor());
+            });
+            server.stop();
         }
     }
 
+    /// In a child after fork(2).
     fn leave_to_parent(&mut self) {
         if let Some(server) = self.0.take() {
             server.leave_to_parent();
@@ -197,9 +225,29 @@ impl Server {
     }
 }
 
+/// In a child after fork(2): the ports are the parent's.
+#[pyfunction]
+fn leave_listeners_to_parent() {
+    listeners(|all| std::mem::take(all).into_iter().for_each(HealthCheckServer::close_inherited));
+}
+
+fn refusal(error: std::io::Error) -> PyErr {
+    let number = match error.kind() {
+        ErrorKind::AddrInUse => Some(98),
+        ErrorKind::AddrNotAvailable => Some(99),
+        ErrorKind::PermissionDenied => Some(13),
+        _ => error.raw_os_error(),
+    };
+    match number {
+        Some(number) => PyOSError::new_err((number, error.to_string())),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Manager>()?;
-    module.add_class::<Server>()
+    module.add_class::<Server>()?;
+    module.add_function(wrap_pyfunction!(leave_listeners_to_parent, module)?)
 }

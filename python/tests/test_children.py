@@ -18,7 +18,7 @@ pid = os.fork()
 if pid == 0:
     assert manager.should_continue()
     while not manager.wait(60): pass
-    print("child:", manager.shutdown_reason.startswith("max_runtime_reached"), server._server is None, flush=True)
+    print("child:", manager.shutdown_reason.startswith("max_runtime_reached"), server.port > 0, flush=True)
     os._exit(0)
 os.waitpid(pid, 0)
 print("parent:", manager.wait(60), manager.shutdown_reason.startswith("max_runtime_reached"))
@@ -174,3 +174,78 @@ manager.shutdown()
     worker.tell("end")
     assert heard(above).startswith("STOPPING=1")
     assert worker.end()[0] == 0
+
+
+def test_a_program_that_a_worker_starts_does_not_speak_for_it(program, above, tmp_path):
+    other = tmp_path / "other.py"
+    other.write_text("from devstack import ProcessManager\nwith ProcessManager('other') as own: own.heartbeat()\n")
+    worker = program(
+        START + f"""
+import subprocess
+manager.start()
+print(subprocess.run([sys.executable, {str(other)!r}]).returncode)
+sys.stdin.readline()
+manager.shutdown()
+""",
+        NOTIFY_SOCKET=above.getsockname(),
+        WATCHDOG_USEC="400000",
+    )
+    assert above.recv(4096) == b"READY=1" and above.recv(4096) == b"WATCHDOG=1"
+    assert worker.line() == "0"
+    hears_nothing(above, 0.01)
+    worker.tell("end")
+    assert heard(above).startswith("STOPPING=1")
+    assert worker.end()[0] == 0
+
+
+def test_who_sleeps_in_the_parent_does_not_sleep_in_the_child(program):
+    worker = program("""
+import os, threading, time
+from devstack import ProcessManager
+manager = ProcessManager("worker", heartbeat_timeout_seconds=0.2)
+manager.start()
+threading.Thread(target=manager.wait, args=[600], daemon=True).start()
+while manager.get_metrics()["heartbeat_age_seconds"]: pass
+if os.fork() == 0:
+    end = time.monotonic() + 20
+    while manager.is_healthy()[0] and time.monotonic() < end: pass
+    print(manager.is_healthy()[1].startswith("heartbeat_timeout"), flush=True)
+    os._exit(0)
+os.wait()
+os._exit(0)
+""")
+    assert worker.end()[1] == "True\n"
+
+
+def test_forks_while_others_answer_and_start_and_stop_leave_no_child_behind_and_no_port(program):
+    worker = program(START + """
+import threading, urllib.request, urllib.error
+from devstack import HealthCheckServer
+manager.start()
+manager.request_shutdown("x" * 5000)
+asked = HealthCheckServer(0, manager)
+asked.start()
+is_over = threading.Event()
+def ask():
+    while not is_over.is_set():
+        try: urllib.request.urlopen(f"http://127.0.0.1:{asked.port}/health").read()
+        except OSError: pass
+def renew():
+    server = HealthCheckServer(0, manager)
+    while not is_over.is_set():
+        server.start()
+        server.stop()
+threads = [threading.Thread(target=ask), threading.Thread(target=renew)]
+for thread in threads: thread.start()
+for _ in range(300):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if manager.shutdown_reason.startswith("xxx") and manager.is_healthy()[0] is False else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+is_over.set()
+for thread in threads: thread.join()
+print("done")
+manager.shutdown()
+""")
+    code, out, err = worker.end()
+    assert out == "done\n", err

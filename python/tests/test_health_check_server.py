@@ -143,6 +143,39 @@ def test_who_asks_by_another_name_or_to_change_something_is_refused(server):
     assert first_line("POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").startswith("HTTP/1.1 405")
 
 
+def test_it_may_be_asked_by_the_name_that_it_was_given(manager):
+    name = socket.gethostname()
+    with HealthCheckServer(0, manager, host=name) as server, socket.create_connection((name, server.port), timeout=20) as client:
+        client.sendall(f"GET /health HTTP/1.1\r\nHost: {name}:{server.port}\r\n\r\n".encode())
+        assert client.makefile().readline().startswith("HTTP/1.1 200")
+    with HealthCheckServer(0, manager, host="0.0.0.0") as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: 203.0.113.7\r\n\r\n")
+        assert client.makefile().readline().startswith("HTTP/1.1 200"), "through an address of somebody else's, as containers are asked"
+
+
+def test_many_threads_may_start_it_and_an_address_that_is_none_of_ours_is_said_to_be(manager):
+    server = HealthCheckServer(0, manager)
+    failed = []
+
+    def start():
+        try:
+            server.start()
+        except OSError as error:
+            failed.append(error)
+
+    for _ in range(50):
+        threads = [threading.Thread(target=start) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        server.stop()
+    assert failed == []
+    with pytest.raises(OSError) as caught:
+        HealthCheckServer(0, manager, host="203.0.113.7").start()
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
 def test_it_answers_while_another_thread_works(manager, server):
     stop = threading.Event()
     thread = threading.Thread(target=lambda: [sum(range(1000)) for _ in iter(stop.is_set, True)])

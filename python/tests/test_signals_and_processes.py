@@ -205,3 +205,44 @@ print(signal.getsignal(signal.SIGTERM) is later)
     assert [worker.line(), worker.line()] == ["True", "started"]
     worker.send()
     assert worker.end()[:2] == (0, "later\nsignal_SIGTERM\nTrue\n")
+
+
+def test_a_signal_between_two_lives_asks_the_second(program):
+    worker = program(START + """
+manager.start()
+manager.shutdown()
+hold = manager._signals.hold
+manager._signals.hold = lambda: (hold(), os.kill(os.getpid(), signal.SIGTERM))
+manager.start()
+print(manager.wait(20), manager.shutdown_reason)
+manager.shutdown()
+""")
+    assert worker.end()[:2] == (0, "True signal_SIGTERM\n")
+
+
+def test_a_second_signal_ends_it_although_an_earlier_handler_takes_long(program):
+    worker = program(START + """
+def slow(*_):
+    print("slow")
+    time.sleep(600)
+signal.signal(signal.SIGTERM, slow)
+manager.start()
+print("started")
+manager.wait(600)
+""")
+    assert worker.line() == "started"
+    worker.send()
+    assert worker.line() == "slow"
+    worker.send()
+    assert worker.end()[0] == -signal.SIGTERM
+
+
+def test_a_first_signal_after_another_one_is_no_second(program):
+    worker = program(START + """
+manager.add_cleanup_callback(lambda: print("cleaned up"))
+with manager:
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+print(manager.shutdown_reason)
+""")
+    assert worker.end()[:2] == (0, "cleaned up\nsignal_SIGINT\n")

@@ -5,6 +5,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -49,17 +50,20 @@ impl Answer {
     }
 }
 
-/// Answers GET and HEAD, one request a connection, until the future is dropped.
-pub async fn serve<F, A>(listener: TcpListener, answer: F)
+/// Answers GET and HEAD, one request a connection, until the future is dropped. `called`: what the address was called by whoever set
+/// it up; clients may ask by that name.
+pub async fn serve<F, A>(listener: TcpListener, called: &str, answer: F)
 where
     F: Fn(Question) -> A + Clone + 'static,
     A: Future<Output = Answer> + 'static,
 {
+    let Ok(bound) = listener.local_addr().map(|address| address.ip()) else { return };
+    let place: Arc<(IpAddr, String)> = Arc::new((bound, called.to_owned()));
     let mut clients = Clients::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                clients.add(tokio::task::spawn_local(converse(stream, answer.clone())).abort_handle());
+                clients.add(tokio::task::spawn_local(converse(stream, place.clone(), answer.clone())).abort_handle());
                 // However many wait in line: whoever has asked by now is answered before others can make it leave.
                 tokio::task::yield_now().await;
             }
@@ -90,16 +94,16 @@ impl Drop for Clients {
     }
 }
 
-async fn converse<F, A>(stream: TcpStream, answer: F)
+async fn converse<F, A>(stream: TcpStream, place: Arc<(IpAddr, String)>, answer: F)
 where
     F: Fn(Question) -> A + Clone + 'static,
     A: Future<Output = Answer> + 'static,
 {
-    let Ok(bound) = stream.local_addr().map(|address| address.ip()) else { return };
     let respond = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let answer = answer.clone();
+        let judged = judge(&request, &place);
         async move {
-            Ok::<_, Infallible>(match judge(&request, bound) {
+            Ok::<_, Infallible>(match judged {
                 Ok(question) => response(answer(question).await),
                 Err(refusal) => response(refusal),
             })
@@ -114,12 +118,12 @@ where
     let _ = tokio::time::timeout(DONE_WITHIN, connection).await;
 }
 
-fn judge<B>(request: &Request<B>, bound: IpAddr) -> Result<Question, Answer> {
+fn judge<B>(request: &Request<B>, (bound, called): &(IpAddr, String)) -> Result<Question, Answer> {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     // HTTP/1.0 knows no Host, and no browser speaks it.
     let named = text(HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let is_old = request.version() < hyper::Version::HTTP_11 && !request.headers().contains_key(HOST);
-    if !is_old && !named.is_some_and(|name| host::is_ours(name, bound)) {
+    if !is_old && !named.is_some_and(|name| host::is_ours(name, *bound, called)) {
         return Err(Answer::json(421, &serde_json::json!({ "error": "not asked by a name of this machine" })));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

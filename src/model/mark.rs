@@ -10,6 +10,9 @@ pub const MAIN_PID: &str = "DEVSTACK_PID";
 /// As [`MAIN_PID`], for sd_watchdog_enabled(3): heartbeats are the main process's business.
 pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
+/// In the environment of whatever a worker starts: the pid of the worker that speaks over `NOTIFY_SOCKET` for all of them.
+pub const SPEAKER_PID: &str = "DEVSTACK_SPEAKER_PID";
+
 /// How the run ended that a `post_stop` hook comes after.
 pub const EXIT_REASON: &str = "DEVSTACK_EXIT_REASON";
 pub const EXIT_CODE: &str = "DEVSTACK_EXIT_CODE";

@@ -19,7 +19,7 @@ mod time;
 
 pub use exit::Exit;
 pub use hash::fnv1a;
-pub use mark::{COOKIE, EXIT_CODE, EXIT_REASON, EXIT_SIGNAL, MAIN_PID, Mark, ROOT, WATCHDOG_PID};
+pub use mark::{COOKIE, EXIT_CODE, EXIT_REASON, EXIT_SIGNAL, MAIN_PID, Mark, ROOT, SPEAKER_PID, WATCHDOG_PID};
 pub use measured::{MIB, Measured};
 pub use name::{InvalidName, ServiceName};
 pub use patterns::Patterns;

@@ -2,7 +2,7 @@
 
 use crate::config;
 use crate::engine::{Cause, CauseKind};
-use crate::model::{COOKIE, EXIT_CODE, EXIT_REASON, EXIT_SIGNAL, MAIN_PID, Mark, Project, ROOT, RunId, Service, WATCHDOG_PID};
+use crate::model::{COOKIE, EXIT_CODE, EXIT_REASON, EXIT_SIGNAL, MAIN_PID, Mark, Project, ROOT, RunId, SPEAKER_PID, Service, WATCHDOG_PID};
 use crate::sys::{cgroup, socket, spawn};
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
 /// What a devstack that was started inside a worker must not hand on.
 pub fn is_ours(key: &OsStr) -> bool {
-    [COOKIE, ROOT, MAIN_PID, EXIT_REASON, EXIT_CODE, EXIT_SIGNAL].iter().any(|name| key == *name)
+    [COOKIE, ROOT, MAIN_PID, SPEAKER_PID, EXIT_REASON, EXIT_CODE, EXIT_SIGNAL].iter().any(|name| key == *name)
 }
 
 impl Environment {

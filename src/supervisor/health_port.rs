@@ -53,7 +53,7 @@ impl HealthPorts {
             let desk = desk.clone();
             async move { answer(&question, &desk).await }
         };
-        let task = tokio::task::spawn_local(http::serve(listener, answer)).abort_handle();
+        let task = tokio::task::spawn_local(http::serve(listener, "", answer)).abort_handle();
         self.0.insert(service.name.clone(), Endpoint { at, task });
         Ok(())
     }

@@ -52,7 +52,7 @@ impl ProjectEndpoint {
                     let (desk, journal) = (desk.clone(), journal.clone());
                     async move { answer(&question, &desk, &journal).await }
                 };
-                self.task = Some(tokio::task::spawn_local(http::serve(listener, answer)).abort_handle());
+                self.task = Some(tokio::task::spawn_local(http::serve(listener, "", answer)).abort_handle());
             }
             Err(error) => self.trouble = Some(format!("`[http] listen` is not served: {at}: {}", why(&error, at))),
         }

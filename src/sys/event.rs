@@ -23,16 +23,15 @@ impl Event {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    pub fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-
     /// Returns when it has happened (`true`) or `until` has come.
     pub fn wait(&self, until: BootTime) -> bool {
+        // A number of its own: poll(2) looks the number up again when it is woken, and there may be another event under it by then.
+        let own = self.0.try_clone();
+        let event = own.as_ref().unwrap_or(&self.0);
         loop {
             let left = until.since(clock::now());
             let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+            match poll(&mut [PollFd::new(event, PollFlags::IN)], Some(&timeout)) {
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(ready) => return ready > 0,
                 Err(_) => return false,
@@ -40,8 +39,10 @@ impl Event {
         }
     }
 
-    /// In a child after fork(2): what happens here is not what happens in the parent. The number of the descriptor stays.
-    pub fn part_from_parent(&self) {
+    /// Another one under the same number, which has not happened: for a child after fork(2), whose events are not its parent's, and for
+    /// a new beginning. Whoever waits for the old one already, by a
+    /// descriptor of its own, is still woken by it.
+    pub fn renew(&self) {
         if let Ok(own) = Self::new() {
             // SAFETY: both descriptors are owned here, and stay so: the old one is replaced by a duplicate of the new.
             unsafe { libc::dup3(own.0.as_raw_fd(), self.0.as_raw_fd(), libc::O_CLOEXEC) };
@@ -72,7 +73,7 @@ mod tests {
         assert!(!event.wait(clock::now().after(Duration::from_millis(5))));
         event.set();
         assert!(event.wait(clock::now().after(Duration::from_secs(60))));
-        event.clear();
+        event.renew();
         assert!(!event.wait(clock::now()));
     }
 }

@@ -27,14 +27,14 @@ impl HealthCheckServer {
         listener.set_nonblocking(true)?;
         let (address, descriptor) = (listener.local_addr()?, listener.as_raw_fd());
         let (stop, stopped) = oneshot::channel();
-        let manager = manager.clone();
+        let (manager, called) = (manager.clone(), host.to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = async move {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             let answer = move |question| std::future::ready(http::answer(&question, &manager.life.facts()));
             tokio::select! {
                 _ = stopped => {}
-                () = http::serve(listener, answer) => {}
+                () = http::serve(listener, &called, answer) => {}
             }
         };
         let thread = thread::spawn("devstack-health", move || LocalSet::new().block_on(&runtime, serve))?;
@@ -51,9 +51,18 @@ impl HealthCheckServer {
         let _ = self.thread.join();
     }
 
-    /// In a child after fork(2): the thread is the parent's, and so is the port.
+    /// What it listens on, by number.
+    pub fn descriptor(&self) -> i32 {
+        self.descriptor
+    }
+
+    /// In a child after fork(2), of a server of the parent: the port is the parent's.
+    pub fn close_inherited(descriptor: i32) {
+        event::close_inherited(descriptor);
+    }
+
+    /// In a child after fork(2): the thread is the parent's, and so is the port, which is closed by its number.
     pub fn leave_to_parent(self) {
-        event::close_inherited(self.descriptor);
         #[expect(clippy::mem_forget, reason = "there is no such thread here to be told or joined")]
         std::mem::forget(self);
     }

@@ -1,5 +1,7 @@
 //! What is known of a worker by itself, readable from any thread at any time, and the judgement of it.
 
+use super::metrics::{Limits, Metrics};
+use super::note::Note;
 use crate::http::Facts;
 use crate::model::{BootTime, MIB};
 use crate::sys::event::Event;
@@ -7,47 +9,13 @@ use crate::sys::service_manager::ServiceManager;
 use crate::sys::{clock, procfs};
 use jiff::Timestamp;
 use std::io;
-#[expect(clippy::disallowed_types, reason = "held for one move of a word; everything that is read often is atomic")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "only ever taken by whoever holds the GIL or forks nothing; everything that is read often is atomic"
+)]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
-
-/// `None`: no such limit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// After so long the worker is asked to stop, as planned.
-    pub max_runtime_hours: Option<f64>,
-    /// Resident memory of this process, in MB of 1024 × 1024 bytes.
-    pub memory_limit_mb: Option<f64>,
-    /// Percent of one core, mean of ten samples a second apart.
-    pub cpu_limit_percent: Option<f64>,
-    /// Without a heartbeat for longer than this a worker is not healthy.
-    pub heartbeat_timeout_seconds: f64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_runtime_hours: None, memory_limit_mb: None, cpu_limit_percent: None, heartbeat_timeout_seconds: 300.0 }
-    }
-}
-
-/// As the original tells it. `None`: not known yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metrics {
-    pub pid: i32,
-    pub name: String,
-    pub uptime_seconds: f64,
-    /// Of one core, over the last second.
-    pub cpu_percent: Option<f64>,
-    /// Resident, in MB of 1024 × 1024 bytes.
-    pub memory_mb: Option<f64>,
-    /// Of the machine's memory.
-    pub memory_percent: Option<f64>,
-    pub num_threads: Option<u32>,
-    /// `running`, `stopping` or `stopped`.
-    pub status: &'static str,
-    pub heartbeat_age_seconds: Option<f64>,
-}
 
 const NEW: u8 = 0;
 const RUNNING: u8 = 1;
@@ -78,7 +46,7 @@ pub struct Life {
     cpu: AtomicU64,
     memory: AtomicU64,
     threads: AtomicU32,
-    reason: Mutex<Option<String>>,
+    reason: Note,
     /// A shutdown was requested.
     pub stop: Event,
     /// Nothing is to be sampled any more.
@@ -114,7 +82,7 @@ impl Life {
             cpu: unknown(),
             memory: unknown(),
             threads: AtomicU32::new(0),
-            reason: Default::default(),
+            reason: Note::default(),
             stop: Event::new()?,
             end: Event::new()?,
             generation: AtomicU64::new(0),
@@ -139,17 +107,24 @@ impl Life {
         self.phase.load(SeqCst) == STOPPING
     }
 
-    /// `false`: it runs already. A request that came before the first start holds.
-    pub fn begin(&self) -> bool {
-        if self.is_running() {
-            return false;
-        }
+    /// After an end: a new life, of which a stop may be requested before it begins.
+    pub fn renew(&self) {
         if self.phase.load(SeqCst) == STOPPED {
-            self.set_reason(None);
-            self.stop.clear();
+            self.reason.clear();
+            // Whoever still waits for the old ones is woken by them.
+            self.stop.renew();
+            self.end.renew();
+            self.phase.store(NEW, SeqCst);
         }
-        self.end.clear();
-        self.generation.fetch_add(1, SeqCst);
+    }
+
+    /// `None`: it runs already; else its generation. A request that came before holds.
+    pub fn begin(&self) -> Option<u64> {
+        if self.is_running() {
+            return None;
+        }
+        self.renew();
+        let generation = self.generation.fetch_add(1, SeqCst) + 1;
         self.with_sleepers(Vec::clear);
         self.started.store(clock::now().as_nanos(), SeqCst);
         self.started_wall.store(wall_milliseconds(), SeqCst);
@@ -157,19 +132,36 @@ impl Life {
         self.ended_wall.store(UNKNOWN, SeqCst);
         self.heartbeat();
         self.phase.store(RUNNING, SeqCst);
+        Some(generation)
+    }
+
+    /// After [`Self::begin`], once everything is there.
+    pub fn announce(&self) {
         self.tell("READY=1");
         if let Some(reason) = self.shutdown_reason() {
             self.request_shutdown(&reason);
         }
-        true
+    }
+
+    /// What began could not be.
+    pub fn take_back(&self) {
+        self.phase.store(NEW, SeqCst);
+        self.started.store(UNKNOWN, SeqCst);
+        self.started_wall.store(UNKNOWN, SeqCst);
+    }
+
+    /// In a child after fork(2): whoever slept in the parent does not sleep here.
+    pub fn forget_sleepers(&self) {
+        self.with_sleepers(Vec::clear);
+        self.heartbeat();
     }
 
     /// The first reason counts. After the end there is nothing to ask of.
     pub fn request_shutdown(&self, reason: &str) {
         if self.phase.load(SeqCst) == NEW {
-            self.set_first_reason(reason);
+            self.reason.set_first(reason);
         } else if self.phase.compare_exchange(RUNNING, STOPPING, SeqCst, SeqCst).is_ok() {
-            self.set_first_reason(reason);
+            self.reason.set_first(reason);
             self.tell(&format!("STOPPING=1\nSTATUS=shutting down: {}", reason.replace('\n', " ")));
             self.stop.set();
         }
@@ -247,20 +239,8 @@ impl Life {
         }
     }
 
-    fn set_first_reason(&self, reason: &str) {
-        if let Ok(mut place) = self.reason.lock() {
-            place.get_or_insert_with(|| reason.to_owned());
-        }
-    }
-
-    fn set_reason(&self, reason: Option<String>) {
-        if let Ok(mut place) = self.reason.lock() {
-            *place = reason;
-        }
-    }
-
     pub fn shutdown_reason(&self) -> Option<String> {
-        self.reason.lock().ok()?.clone()
+        self.reason.get()
     }
 
     pub fn note_usage(&self, cpu_percent: Option<f64>, memory: Option<u64>, threads: u32) {

@@ -27,11 +27,13 @@
 
 mod health_check_server;
 mod life;
+mod metrics;
+mod note;
 mod process_manager;
 mod sampler;
 
 pub use health_check_server::HealthCheckServer;
-pub use life::{Limits, Metrics};
+pub use metrics::{Limits, Metrics};
 pub use process_manager::ProcessManager;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-use super::life::{Life, Limits, Metrics};
+use super::life::Life;
+use super::metrics::{Limits, Metrics};
 use super::sampler;
 use crate::sys::clock;
 use std::io;
@@ -35,7 +36,15 @@ impl ProcessManager {
     /// # Errors
     /// When the kernel has no room for a thread.
     pub fn start(&self) -> io::Result<()> {
-        if self.life.begin() { sampler::begin(&self.life) } else { Ok(()) }
+        let Some(generation) = self.life.begin() else { return Ok(()) };
+        sampler::begin(&self.life, generation).inspect_err(|_| self.life.take_back())?;
+        self.life.announce();
+        Ok(())
+    }
+
+    /// After an end: a stop that is requested from here on holds for the next start, as it does before the first.
+    pub fn renew(&self) {
+        self.life.renew();
     }
 
     /// Between start and the request to stop. An atomic load.
@@ -145,11 +154,13 @@ impl ProcessManager {
     /// When the kernel has no room for a thread.
     pub fn continue_after_fork(&self) -> io::Result<()> {
         self.fall_silent();
-        self.life.stop.part_from_parent();
-        self.life.end.part_from_parent();
+        self.life.stop.renew();
+        self.life.end.renew();
+        self.life.forget_sleepers();
         if self.life.is_stopping() {
             self.life.stop.set();
         }
-        if self.life.is_running() { sampler::begin(&self.life) } else { Ok(()) }
+        let generation = self.life.generation.load(std::sync::atomic::Ordering::SeqCst);
+        if self.life.is_running() { sampler::begin(&self.life, generation) } else { Ok(()) }
     }
 }

@@ -19,9 +19,10 @@ const WINDOW: usize = 10;
 const SHARE_OF_WATCHDOG: u32 = 4;
 const UNASKED: Duration = Duration::from_secs(10);
 
-pub fn begin(life: &Arc<Life>) -> io::Result<()> {
+/// For this generation of a life, and no later one.
+pub fn begin(life: &Arc<Life>, generation: u64) -> io::Result<()> {
     let life = life.clone();
-    thread::spawn("devstack", move || Sampler::new(&life).run(&life)).map(drop)
+    thread::spawn("devstack", move || Sampler::new(generation).run(&life)).map(drop)
 }
 
 struct Sampler {
@@ -32,8 +33,7 @@ struct Sampler {
 }
 
 impl Sampler {
-    fn new(life: &Life) -> Self {
-        let generation = life.generation.load(SeqCst);
+    fn new(generation: u64) -> Self {
         Self { generation, used: clock::own_processor_time(), at: clock::now(), percents: VecDeque::new() }
     }
 

@@ -27,6 +27,7 @@ mod identity;
 mod layers;
 mod leftovers;
 mod limits;
+mod log_disk;
 mod logs;
 mod lost_ledger;
 mod migration;
