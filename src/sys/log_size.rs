@@ -1,4 +1,4 @@
-//! How much a log holds, by what the kernel knows of its file: nothing is opened unless a place in it is asked for.
+//! How much a log holds.
 
 use super::{clock, logfile, rotation};
 use std::io;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 /// Of a log that is being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSize {
-    /// That are there: a hole at its head is not counted.
+    /// Of text: a hole at its head is not counted, nor are blanks in its place.
     pub bytes: u64,
     /// Of the file, with its hole.
     pub length: u64,
@@ -24,9 +24,8 @@ const SECTOR: u64 = 512;
 /// When it is not there, or no plain file.
 pub fn of(path: &Path) -> io::Result<LogSize> {
     let (file, _) = logfile::open(path)?;
-    let found = file.metadata()?;
-    let length = found.len();
-    Ok(LogSize { bytes: length.min(found.blocks() * SECTOR), length, end: length + rotation::shift(&file) })
+    let (start, length) = (rotation::start(&file)?, file.metadata()?.len());
+    Ok(LogSize { bytes: length.saturating_sub(start), length, end: length + rotation::shift(&file) })
 }
 
 /// How long ago the newest old log was made; without one, the log itself.

@@ -21,21 +21,21 @@ while True:
             open("refused.new", "w").write(error.strerror)
             os.rename("refused.new", "refused")
     if number % 50 == 0:
-        time.sleep(0.001)
+        time.sleep(0.01)
 "#;
 
 const SERVICE: &str = "[services.web]\ncommand = 'python3 stubborn.py'\nlog_rotate = { size = '100KB', keep = 3 }\n";
 
-/// In a mount namespace of its own, with a file system of 1 MB for the logs of which 150 kB are free.
+/// In a mount namespace of its own, with a file system of 4 MB for the logs, of which 196 kB are free.
 const SCRIPT: &str = r#"
 set -u
 D=$1
 say() { echo "$1=$2"; }
-await() { for _ in $(seq 400); do if eval "$1"; then return; fi; sleep 0.05; done; say in_vain "$1"; }
+await() { for _ in $(seq 600); do if eval "$1"; then return; fi; sleep 0.05; done; say in_vain "$1"; }
 own() { cat "$XDG_STATE_HOME"/devstack/*/supervisor.log; }
 pid() { "$D" status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["services"][0]["pid"])'; }
-mkdir logs && mount -t tmpfs -o size=1m none logs || exit 77
-head -c 870k /dev/zero >logs/filler
+mkdir logs && mount -t tmpfs -o size=4m none logs || exit 77
+head -c 3900k /dev/zero >logs/filler
 "$D" start >/dev/null 2>&1; say started $?
 before=$(pid)
 await 'own 2>/dev/null | grep -q "cannot rotate"'
@@ -44,7 +44,7 @@ say said "$(own | grep -m1 -o "cannot rotate.*")"
 say refused "$(cat refused)"
 say left "$(ls logs | tr '\n' ' ')"
 rm logs/filler
-await '[ -e logs/dev_web.log.1 ]'
+await '[ -e logs/dev_web.log.3 ]'
 say same "$([ "$(pid)" = "$before" ] && echo yes)"
 "$D" stop --supervisor >/dev/null 2>&1; say stopped $?
 "#;
@@ -71,7 +71,7 @@ fn on_a_full_disk_the_worker_runs_on_this_is_told_and_with_room_again_the_log_is
         "started=0\n",
         "No space left on device",
         "refused=No space left on device\n",
-        "left=dev_web.log filler \n",
+        "left=dev_web.log dev_web.log.1 filler \n",
         "same=yes\n",
         "stopped=0\n",
     ] {

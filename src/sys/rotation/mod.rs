@@ -240,7 +240,13 @@ impl Log {
         if length.saturating_sub(start) < rule.size.max(1) {
             return Ok(Outcome::NotYet);
         }
-        let Some(end) = place::to_cut(&self.file, start, length, rule.size)? else { return Ok(Outcome::NotYet) };
+        // Where there is no room for all of it, a part makes room for the rest.
+        let found = match start + place::room(&self.file).unwrap_or(u64::MAX - start) {
+            // But no crumbs: each old log costs the oldest one its place.
+            limit if limit < length && limit >= start + rule.size / 4 => place::to_cut(&self.file, start, limit, (limit - start) / 2),
+            _ => place::to_cut(&self.file, start, length, rule.size),
+        };
+        let Some(end) = found? else { return Ok(Outcome::NotYet) };
         if rule.keep > 0 {
             let copy = match self.copy(names, start, end) {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull && names.remove_oldest(rule.keep)? => self.copy(names, start, end),

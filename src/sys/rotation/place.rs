@@ -24,6 +24,12 @@ pub fn can_collapse(file: &File) -> bool {
     })
 }
 
+/// Bytes that its file system takes without being full.
+pub fn room(file: &File) -> Option<u64> {
+    let found = rustix::fs::fstatvfs(file).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize) / 10 * 9)
+}
+
 /// How much longer than it should be a log may become before it is cut where a line ends inside of a block.
 const PATIENCE: u64 = 2;
 
