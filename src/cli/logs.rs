@@ -114,7 +114,8 @@ struct Log {
 pub fn run(args: &Args, context: &Context) -> Result<(), Error> {
     let services = context.services(&args.services)?;
     let log = |name: ServiceName| Some((name.clone(), context.project.services.get(&name)?.log_file.clone()));
-    let needs_journal = args.json || args.run.is_some() || args.since.is_some() || args.until.is_some();
+    let is_read_by_a_person = console::Term::stdout().is_term();
+    let needs_journal = is_read_by_a_person || args.json || args.run.is_some() || args.since.is_some() || args.until.is_some();
     let records = if needs_journal { events::records(context)? } else { Vec::new() };
     show(args, Known { context, records, times: context.folders.times() }, services.into_iter().filter_map(log).collect())
 }
@@ -142,7 +143,7 @@ fn show(args: &Args, mut known: Known<'_>, files: Vec<(ServiceName, PathBuf)>) -
             }
         }
     }
-    show_last(args, &logs, &paths, &mut printer)?;
+    show_last(args, &known, &names, &logs, &paths, &mut printer)?;
     if args.follow {
         let mut follower = Follower::new(&paths);
         for log in logs {
@@ -247,7 +248,14 @@ fn line_begin(source: &Source, place: u64) -> io::Result<u64> {
     })
 }
 
-fn show_last(args: &Args, logs: &[Log], paths: &[PathBuf], printer: &mut Printer) -> Result<(), Error> {
+fn show_last(
+    args: &Args,
+    known: &Known<'_>,
+    names: &[ServiceName],
+    logs: &[Log],
+    paths: &[PathBuf],
+    printer: &mut Printer,
+) -> Result<(), Error> {
     let mut stretches = Vec::new();
     for log in logs {
         let failed = |error: io::Error| unreadable(&paths[log.index], &error);
@@ -264,7 +272,10 @@ fn show_last(args: &Args, logs: &[Log], paths: &[PathBuf], printer: &mut Printer
                 tail::start_of_last_match(&log.source, from, to, count, filter).map_err(failed)?
             }
         };
-        stretches.push(Stretch::new(log.index, &log.source, start, to));
+        let (name, place) = (&names[log.index], |offset| log.source.place(offset));
+        let index = time_index::entries(&known.times.join(name.as_str())).into_iter().map(|(at, end)| (at, place(end))).collect();
+        let marks = if printer.may_mark() { span::marks(&known.records, name, log.end, place) } else { Vec::new() };
+        stretches.push(Stretch::new(log.index, &log.source, start, to).with_index(index).with_marks(marks));
     }
     merge::show(stretches, printer, |index, error| unreadable(&paths[index], &error))?;
     printer.flush()

@@ -87,12 +87,21 @@ pub struct Around {
     pub to: Option<u64>,
 }
 
+/// Of the last file of this name: an earlier one was longer than this one at its beginning.
+fn of_last_file(path: &Path) -> Vec<(i64, u64)> {
+    let mut entries = read(path);
+    let begun = entries.windows(2).rposition(|pair| pair[1].1 < pair[0].1).map_or(0, |place| place + 1);
+    entries.split_off(begun)
+}
+
+/// By which moment the log had which end, in order of both; nothing without an index.
+pub fn entries(path: &Path) -> Vec<(Timestamp, u64)> {
+    of_last_file(path).into_iter().filter_map(|(at, end)| Some((Timestamp::from_millisecond(at).ok()?, end))).collect()
+}
+
 /// What is known of a moment; nothing without an index.
 pub fn around(path: &Path, at: Timestamp) -> Around {
-    let entries = read(path);
-    // The last file of this name: an earlier one was longer than this one at its beginning.
-    let begun = entries.windows(2).rposition(|pair| pair[1].1 < pair[0].1).map_or(0, |place| place + 1);
-    let entries = &entries[begun..];
+    let entries = of_last_file(path);
     let later = entries.partition_point(|(noted, _)| *noted <= at.as_millisecond());
     Around { from: later.checked_sub(1).map(|place| entries[place].1), to: entries.get(later).map(|(_, end)| *end) }
 }

@@ -2,7 +2,7 @@ use super::ProcessManager;
 use crate::http;
 use crate::sys::{event, procfs, thread};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -69,7 +69,9 @@ impl HealthCheckServer {
 }
 
 fn refusal(error: &io::Error, host: &str, port: u16) -> io::Error {
-    let holder = procfs::holder_of_port(port).ok().flatten().filter(|_| error.kind() == io::ErrorKind::AddrInUse);
+    let addresses = (host, port).to_socket_addrs().into_iter().flatten();
+    let holders = addresses.filter_map(|at| procfs::holder_of_address(at.ip(), port).ok().flatten());
+    let holder = Some(holders).filter(|_| error.kind() == io::ErrorKind::AddrInUse).and_then(|mut holders| holders.next());
     let words = match holder.and_then(|holder| holder.pid) {
         Some(pid) => format!("{host}:{port} is taken by pid {pid} ({})", procfs::command(pid)),
         None => format!("cannot listen on {host}:{port}: {error}"),

@@ -85,7 +85,7 @@ fn systemd_finds_nothing_to_correct_in_its_units() {
             continue;
         }
         let web = folder.join("shop-web.service");
-        let said = succeed(Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=50"]).arg(web));
+        let said = succeed(Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=25"]).arg(web));
         println!("{}", said.lines().last().unwrap_or_default());
     }
 }

@@ -284,3 +284,42 @@ fn on_a_terminal_a_pager_shows_them_and_in_a_pipe_none() {
     assert!(!on_terminal("logs web --no-pager").contains("paged"));
     assert_eq!(stack.run("logs web").ends_with(0).stdout, "w1\n");
 }
+
+#[test]
+fn on_a_terminal_it_is_said_between_the_lines_where_runs_began_and_how_they_ended() {
+    let stack = TestStack::new("[services.web]\ncommand = 'python3 worker.py web started await go exit 3'");
+    stack.run("start").ends_with(0);
+    stack.write("go", "");
+    stack.wait_for_state("web", "exited");
+    fs::remove_file(stack.root.join("go")).expect("a file");
+    stack.run("start").ends_with(0);
+    let shown = Terminal::devstack(&stack, "logs --no-pager").end().1;
+    let places: Vec<usize> = ["-1 began ", "web started", "-1 ended", "exit status 3", "-2 began ", "web started"]
+        .iter()
+        .scan(0, |from, part| {
+            *from += shown[*from..].find(part).unwrap_or_else(|| panic!("{part} after {from}: {shown}"));
+            Some(*from)
+        })
+        .collect();
+    assert!(places.is_sorted(), "{shown}");
+    assert!(!stack.run("logs").ends_with(0).stdout.contains("began"), "others parse what comes through a pipe");
+    assert!(!Terminal::devstack(&stack, "logs --no-pager --grep web").end().1.contains("began"));
+}
+
+#[test]
+fn logs_whose_lines_tell_no_time_interleave_by_when_they_were_written() {
+    let one =
+        "['python3', 'worker.py', 'NAME', 'started', 'await', 'first-NAME', 'say', 'NAME-1', 'await', 'second-NAME', 'say', 'NAME-2']";
+    let service = |name: &str| format!("[services.{name}]\ncommand = {}\n", one.replace("NAME", name));
+    let stack = TestStack::new(&(service("web") + &service("bot")));
+    stack.run("start").ends_with(0);
+    let entries = |name: &str| fs::metadata(stack.state_file(&format!("times/{name}"))).map_or(0, |index| index.len());
+    for (name, go) in [("web", "first-web"), ("bot", "first-bot"), ("web", "second-web"), ("bot", "second-bot")] {
+        let before = entries(name);
+        stack.write(go, "");
+        wait_until("it is noted", || entries(name) > before);
+    }
+    let shown = stack.run("logs").ends_with(0).stdout;
+    let said: Vec<&str> = shown.lines().filter_map(|line| line.rsplit("| ").next().filter(|text| text.contains('-'))).collect();
+    assert_eq!(said, ["web-1", "bot-1", "web-2", "bot-2"], "{shown}");
+}

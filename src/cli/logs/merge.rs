@@ -14,7 +14,7 @@ use std::io;
 
 /// A part of one log, read piece by piece.
 pub struct Stretch<'file> {
-    index: usize,
+    log: usize,
     source: &'file Source,
     at: u64,
     end: u64,
@@ -24,11 +24,46 @@ pub struct Stretch<'file> {
     place: u64,
     /// Of the first piece that is left, or of the last one before it that had any.
     time: Option<Timestamp>,
+    /// By which moment what had been written, where lines tell no time themselves.
+    index: Vec<(Timestamp, u64)>,
+    /// What is said between the lines, and where.
+    marks: VecDeque<(u64, String)>,
 }
 
 impl<'file> Stretch<'file> {
-    pub fn new(index: usize, source: &'file Source, at: u64, end: u64) -> Self {
-        Self { index, source, at, end, lines: Lines::default(), pieces: VecDeque::new(), place: at, time: None }
+    pub fn new(log: usize, source: &'file Source, at: u64, end: u64) -> Self {
+        Self {
+            log,
+            source,
+            at,
+            end,
+            lines: Lines::default(),
+            pieces: VecDeque::new(),
+            place: at,
+            time: None,
+            index: Vec::new(),
+            marks: VecDeque::new(),
+        }
+    }
+
+    pub fn with_index(self, index: Vec<(Timestamp, u64)>) -> Self {
+        Self { index, ..self }
+    }
+
+    /// Those that lie in it.
+    pub fn with_marks(self, marks: Vec<(u64, String)>) -> Self {
+        let marks = marks.into_iter().filter(|(place, _)| (self.at..=self.end).contains(place)).collect();
+        Self { marks, ..self }
+    }
+
+    /// Says what is to be said before the next piece; at the end, all that is left.
+    fn say_marks(&mut self, printer: &mut Printer) -> Result<(), Error> {
+        let is_over = self.pieces.is_empty();
+        while self.marks.front().is_some_and(|(place, _)| is_over || *place <= self.place) {
+            let Some((_, text)) = self.marks.pop_front() else { break };
+            printer.mark(self.log, &text)?;
+        }
+        Ok(())
     }
 
     fn read(&mut self) -> io::Result<Vec<u8>> {
@@ -58,7 +93,8 @@ impl<'file> Stretch<'file> {
     }
 
     fn look_at_time(&mut self, zone: &TimeZone) {
-        self.time = self.pieces.front().and_then(|(piece, _)| time_of(piece, zone)).or(self.time);
+        let noted = || self.index.get(self.index.partition_point(|(_, end)| *end <= self.place)).map(|(at, _)| *at);
+        self.time = self.pieces.front().and_then(|(piece, _)| time_of(piece, zone)).or_else(noted).or(self.time);
     }
 }
 
@@ -67,30 +103,35 @@ pub fn show(mut stretches: Vec<Stretch<'_>>, printer: &mut Printer, failed: impl
         return stretches.iter_mut().try_for_each(|stretch| copy(stretch, printer, &failed));
     }
     for stretch in &mut stretches {
-        stretch.fill().map_err(|error| failed(stretch.index, error))?;
+        stretch.fill().map_err(|error| failed(stretch.log, error))?;
     }
     stretches.retain(|stretch| !stretch.pieces.is_empty());
     let zone = TimeZone::system();
     let tells_time = |stretch: &Stretch<'_>| stretch.pieces.iter().any(|(piece, _)| time_of(piece, &zone).is_some());
-    let by_time = stretches.len() > 1 && stretches.iter().all(tells_time);
+    for stretch in stretches.iter_mut().filter(|stretch| tells_time(stretch)) {
+        stretch.index.clear();
+    }
+    let by_time = stretches.len() > 1 && stretches.iter().all(|stretch| !stretch.index.is_empty() || tells_time(stretch));
     if by_time {
         stretches.iter_mut().for_each(|stretch| stretch.look_at_time(&zone));
     }
     let mut last = usize::MAX;
     // The one shown last goes first among equals: a traceback is not torn by a line of the same moment.
-    let order = |stretch: &Stretch<'_>, last: usize| (stretch.time, stretch.index != last, stretch.index);
+    let order = |stretch: &Stretch<'_>, last: usize| (stretch.time, stretch.log != last, stretch.log);
     while let Some(place) = (0..stretches.len()).min_by_key(|&place| order(&stretches[place], if by_time { last } else { usize::MAX })) {
         let stretch = &mut stretches[place];
+        stretch.say_marks(printer)?;
         if let Some((piece, end)) = stretch.pieces.pop_front() {
-            printer.piece(stretch.index, &piece, end, Some(stretch.place))?;
+            printer.piece(stretch.log, &piece, end, Some(stretch.place))?;
             stretch.place += piece.len() as u64 + u64::from(end == End::Newline);
         }
-        last = stretch.index;
-        stretch.fill().map_err(|error| failed(stretch.index, error))?;
+        last = stretch.log;
+        stretch.fill().map_err(|error| failed(stretch.log, error))?;
         if by_time {
             stretch.look_at_time(&zone);
         }
         if stretch.pieces.is_empty() {
+            stretch.say_marks(printer)?;
             stretches.remove(place);
         }
     }
@@ -99,8 +140,8 @@ pub fn show(mut stretches: Vec<Stretch<'_>>, printer: &mut Printer, failed: impl
 
 fn copy(stretch: &mut Stretch<'_>, printer: &mut Printer, failed: impl Fn(usize, io::Error) -> Error) -> Result<(), Error> {
     while stretch.at < stretch.end {
-        let bytes = stretch.read().map_err(|error| failed(stretch.index, error))?;
-        printer.take(stretch.index, News::Bytes(&bytes))?;
+        let bytes = stretch.read().map_err(|error| failed(stretch.log, error))?;
+        printer.take(stretch.log, News::Bytes(&bytes))?;
     }
     Ok(())
 }

@@ -141,6 +141,17 @@ impl Printer {
         self.write(b"\n")
     }
 
+    /// Whether words of devstack may stand between the lines: nobody parses them then, and none is left out.
+    pub fn may_mark(&self) -> bool {
+        self.is_terminal && self.filters.is_empty()
+    }
+
+    pub fn mark(&mut self, index: usize, text: &str) -> Result<(), Error> {
+        self.buffer.extend_from_slice(self.prefixes[index].as_bytes());
+        let words = console::Style::new().dim().force_styling(self.colors).apply_to(format!("── {}", style::visible(text)));
+        self.write(format!("{words}\n").as_bytes())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }

@@ -5,6 +5,7 @@
 
 use super::merge::time_of;
 use super::source::Source;
+use crate::cli::events::words;
 use crate::journal::{Happened, Record};
 use crate::model::{ServiceName, quantity};
 use crate::sys::clock;
@@ -77,6 +78,27 @@ pub fn runs(records: &[Record], service: &ServiceName, place: impl Fn(u64) -> u6
         _ => None,
     };
     records.iter().filter_map(begun).collect()
+}
+
+/// Where its runs began and ended, as words for whoever reads the log.
+pub fn marks(records: &[Record], service: &ServiceName, end: u64, place: impl Fn(u64) -> u64) -> Vec<(u64, String)> {
+    let zone = TimeZone::system();
+    let mut marks: Vec<(Option<u64>, String)> = Vec::new();
+    for record in records.iter().filter(|record| record.service.as_ref() == Some(service)) {
+        let at = record.at.to_zoned_datetime(zone.clone()).strftime("%F %T").to_string();
+        let run = record.run_id.map(|run| run.to_string()).unwrap_or_default();
+        match &record.happened {
+            Happened::Starting { log_offset: Some(offset), pid } => {
+                let begin = place(*offset);
+                // What ended before it ended where it begins.
+                marks.iter_mut().filter(|(place, _)| place.is_none()).for_each(|(place, _)| *place = Some(begin));
+                marks.push((Some(begin), format!("{at} run {run} began (pid {pid})")));
+            }
+            Happened::Ended(_) => marks.push((None, format!("{at} run {run} {}", words::of(&record.happened)))),
+            _ => {}
+        }
+    }
+    marks.into_iter().map(|(place, text)| (place.unwrap_or(end), text)).collect()
 }
 
 /// The runs of one log.

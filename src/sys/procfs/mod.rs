@@ -10,7 +10,7 @@ pub(crate) mod status;
 pub(crate) mod text;
 
 pub use machine::machine_memory;
-pub use net::{Holder, holder_of_port};
+pub use net::{Holder, holder_of_address, holder_of_port};
 pub use stat::Stat;
 
 use crate::engine::Origin;
