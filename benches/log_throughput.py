@@ -32,10 +32,26 @@ os.rename(sys.argv[2] + ".new", sys.argv[2])
 signal.pause()
 """
 
+# Numbered lines, 200 a write, as quickly as Python makes them.
+NUMBERED = """
+import os, signal, sys, time
+wanted = int(sys.argv[1]) * 8192
+begun = time.monotonic()
+number = written = 0
+while written < wanted:
+    lines = "".join(f"{n} {'x' * (n * 7 % 90)}\\n" for n in range(number, number + 200)).encode()
+    written += os.write(1, lines)
+    number += 200
+open(sys.argv[2] + ".new", "w").write(str(time.monotonic() - begun))
+os.rename(sys.argv[2] + ".new", sys.argv[2])
+signal.pause()
+"""
+
 CONFIG = """
 [services.writer]
 command = [{python!r}, "worker.py", "{count}", "took"]
 ready = {{ delay = "0s" }}
+log_rotate = {{ size = "{size}", keep = 1000 }}
 """
 
 
@@ -77,7 +93,9 @@ def supervised(folder, devstack, environment):
     finally:
         begun.wait()
         run("stop", "--supervisor", "--kill")
-        for log in (folder / "logs").iterdir():
+        logs = list((folder / "logs").iterdir())
+        print(f"  {len(logs) - 1} old logs")
+        for log in logs:
             log.unlink()
 
 
@@ -85,6 +103,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--megabytes", type=int, default=1024)
+    parser.add_argument("--size", default="50MB", help="from which on the log is rotated")
+    parser.add_argument("--numbered", action="store_true", help="numbered lines, as quickly as Python makes them, instead of blocks of 8 KiB")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="on whose file system")
     arguments = parser.parse_args()
     devstack = ROOT / "target/release/devstack"
@@ -93,8 +113,8 @@ def main():
         base = pathlib.Path(base)
         folder = base / "project"
         folder.mkdir()
-        (folder / "worker.py").write_text(WORKER)
-        (folder / "devstack.toml").write_text(CONFIG.format(python=sys.executable, count=count))
+        (folder / "worker.py").write_text(NUMBERED if arguments.numbered else WORKER)
+        (folder / "devstack.toml").write_text(CONFIG.format(python=sys.executable, count=count, size=arguments.size))
         environment = {**os.environ, "XDG_STATE_HOME": str(base / "state"), "XDG_RUNTIME_DIR": str(base / "runtime")}
         for name in ("state", "runtime"):
             (base / name).mkdir(mode=0o700)
@@ -108,7 +128,8 @@ def main():
             own.append(processor)
             print(f"round {number + 1}: plain {plain[-1]:.3f} s, rotated {rotated[-1]:.3f} s, devstack's own processor time {own[-1]:.2f} s")
     one, other = statistics.median(plain), statistics.median(rotated)
-    print(f"{arguments.megabytes} MB in 8 KiB writes: plain {one:.3f} s, under devstack {other:.3f} s, throughput {one / other:.3f} of plain")
+    kind = "numbered lines" if arguments.numbered else "8 KiB writes"
+    print(f"{arguments.megabytes} MB in {kind}: plain {one:.3f} s, under devstack {other:.3f} s, throughput {one / other:.3f} of plain")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,13 @@ const SHARE: f64 = 0.5;
 /// The next pause is at most so many times the last one: what has just begun may go on quicker.
 const GROWS_BY: u32 = 2;
 
+/// Bytes a second that no disk follows for long: who writes so fast writes to memory, where moving what it wrote would cost it more than
+/// it costs anybody that the log is longer for a moment.
+const BURST: f64 = 100e6;
+
+/// And so many times longer it may become until the burst is over.
+const LONGEST_BURST: u64 = 25;
+
 /// Of one log.
 #[derive(Debug, Clone)]
 pub struct Growth {
@@ -45,8 +52,10 @@ impl Growth {
     /// It holds so many bytes now. `is_old`: it is time to rotate it whatever its size.
     pub fn look(&mut self, bytes: u64, is_old: bool, now: BootTime) -> Next {
         let before = self.last.replace((now, bytes));
+        let rate = before.map(|(at, before)| bytes.saturating_sub(before) as f64 / now.since(at).max(SHORTEST).as_secs_f64());
+        let is_burst = rate.is_some_and(|rate| rate > BURST) && bytes < self.size.saturating_mul(LONGEST_BURST);
         if (bytes >= self.size || (is_old && bytes > 0)) && bytes >= self.not_before && now >= self.patience {
-            return Next::Rotate;
+            return if is_burst { Next::Look(SHORTEST * GROWS_BY) } else { Next::Rotate };
         }
         let Some((at, before)) = before.filter(|(at, _)| now.since(*at) <= LONGEST) else { return Next::Rest };
         if before == bytes {
@@ -56,8 +65,7 @@ impl Growth {
         let wanted = self.size.max(self.not_before);
         let missing = wanted.saturating_sub(bytes) as f64 * SHARE;
         let elapsed = now.since(at).max(SHORTEST);
-        let rate = (bytes.saturating_sub(before) as f64 / elapsed.as_secs_f64()).max(1.0);
-        let pause = Duration::try_from_secs_f64(missing / rate).unwrap_or(LONGEST);
+        let pause = Duration::try_from_secs_f64(missing / rate.unwrap_or_default().max(1.0)).unwrap_or(LONGEST);
         Next::Look(pause.min(elapsed * GROWS_BY).clamp(SHORTEST, LONGEST).max(self.patience.since(now)))
     }
 
@@ -122,10 +130,21 @@ mod tests {
         assert_eq!(quick.look(0, false, at(0)), Next::Rest);
         let Next::Look(pause) = quick.look(25 * MB, false, at(100)) else { panic!("it grows") };
         assert!((pause.as_secs_f64() - 0.05).abs() < 0.001, "half of what is missing: {pause:?}");
-        assert_eq!(quick.look(50 * MB, false, at(200)), Next::Rotate);
-        quick.rotated(Outcome::Done, at(210));
-        assert_eq!(quick.look(MB, false, at(220)), Next::Rest);
-        assert!(matches!(quick.look(2 * MB, false, at(221)), Next::Look(_)));
+        assert_eq!(quick.look(50 * MB, false, at(600)), Next::Rotate);
+        quick.rotated(Outcome::Done, at(610));
+        assert_eq!(quick.look(MB, false, at(620)), Next::Rest);
+        assert!(matches!(quick.look(2 * MB, false, at(621)), Next::Look(_)));
+    }
+
+    #[test]
+    fn a_burst_is_let_pass_and_bounded() {
+        let mut growth = Growth::new(50 * MB);
+        assert_eq!(growth.look(MB, false, at(0)), Next::Rest);
+        assert!(matches!(growth.look(100 * MB, false, at(100)), Next::Look(_)), "a gigabyte a second");
+        assert_eq!(growth.look(101 * MB, false, at(200)), Next::Rotate, "it is over");
+        growth.rotated(Outcome::Done, at(300));
+        assert_eq!(growth.look(MB, false, at(310)), Next::Rest);
+        assert_eq!(growth.look(2000 * MB, false, at(400)), Next::Rotate, "there is an end to it");
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Log {
         names.remove_partial()?;
         let copies = names.whole_copies()?;
         if copies.is_empty() {
-            return self.collapse();
+            return self.collapse(None);
         }
         for (copy, inode, end) in copies {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -212,7 +212,7 @@ impl Log {
             }
             names.place(&copy, rule.keep)?;
         }
-        self.collapse()
+        self.collapse(None)
     }
 
     /// Whether the bytes before `end` are those of the copy, or punched out already.
@@ -267,7 +267,7 @@ impl Log {
         } else {
             self.punch(end)?;
         }
-        self.collapse()?;
+        self.collapse(Some(end))?;
         Ok(Outcome::Rotated(end - start))
     }
 
@@ -296,9 +296,11 @@ impl Log {
         Ok(rustix::fs::fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, end)?)
     }
 
-    /// Cuts off the whole blocks of a hole at the head, where the file system can.
-    fn collapse(&self) -> io::Result<()> {
-        let hole = self.zeros_before(logfile::data_start(&self.file))? / place::BLOCK * place::BLOCK;
+    /// Cuts off the whole blocks of a hole at the head, where the file system can. `punched`: up to where this very rotation has made it;
+    /// of another one's it is looked at whether there is nothing else in it.
+    fn collapse(&self, punched: Option<u64>) -> io::Result<()> {
+        let zeros = punched.map_or_else(|| self.zeros_before(logfile::data_start(&self.file)), Ok)?;
+        let hole = zeros / place::BLOCK * place::BLOCK;
         let (done, noted) = (shift(&self.file), Noted::of(&self.file));
         if (hole == 0 && noted.begun == 0) || !place::can_collapse(&self.file) {
             return Ok(());
