@@ -112,6 +112,16 @@ manager.shutdown()
     assert worker.end()[0] == 0
 
 
+def hears_of_nobody_else(above, worker, line):
+    """Between the start and the end of the worker, which says this line once its child is gone."""
+    assert above.recv(4096) == b"READY=1" and above.recv(4096) == b"WATCHDOG=1"
+    assert worker.line() == line
+    hears_nothing(above, 0.01)
+    worker.tell("end")
+    assert heard(above).startswith("STOPPING=1")
+    assert worker.end()[0] == 0
+
+
 CHILD = """
 def work():
     with ProcessManager("child") as own:
@@ -142,12 +152,7 @@ if __name__ == "__main__":
         NOTIFY_SOCKET=above.getsockname(),
         WATCHDOG_USEC="400000",
     )
-    assert above.recv(4096) == b"READY=1" and above.recv(4096) == b"WATCHDOG=1"
-    assert worker.line() == "child is gone"
-    hears_nothing(above, 0.01)
-    worker.tell("end")
-    assert heard(above).startswith("STOPPING=1")
-    assert worker.end()[0] == 0
+    hears_of_nobody_else(above, worker, "child is gone")
 
 
 def test_a_forked_child_does_not_speak_for_its_parent(program, above):
@@ -168,12 +173,7 @@ manager.shutdown()
         NOTIFY_SOCKET=above.getsockname(),
         WATCHDOG_USEC="400000",
     )
-    assert above.recv(4096) == b"READY=1" and above.recv(4096) == b"WATCHDOG=1"
-    assert worker.line() == "0"
-    hears_nothing(above, 0.01)
-    worker.tell("end")
-    assert heard(above).startswith("STOPPING=1")
-    assert worker.end()[0] == 0
+    hears_of_nobody_else(above, worker, "0")
 
 
 def test_a_program_that_a_worker_starts_does_not_speak_for_it(program, above, tmp_path):
@@ -190,12 +190,7 @@ manager.shutdown()
         NOTIFY_SOCKET=above.getsockname(),
         WATCHDOG_USEC="400000",
     )
-    assert above.recv(4096) == b"READY=1" and above.recv(4096) == b"WATCHDOG=1"
-    assert worker.line() == "0"
-    hears_nothing(above, 0.01)
-    worker.tell("end")
-    assert heard(above).startswith("STOPPING=1")
-    assert worker.end()[0] == 0
+    hears_of_nobody_else(above, worker, "0")
 
 
 def test_who_sleeps_in_the_parent_does_not_sleep_in_the_child(program):

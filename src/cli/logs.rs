@@ -273,7 +273,9 @@ fn show_last(
             }
         };
         let (name, place) = (&names[log.index], |offset| log.source.place(offset));
-        let index = time_index::entries(&known.times.join(name.as_str())).into_iter().map(|(at, end)| (at, place(end))).collect();
+        // One log alone is in order, whatever the time.
+        let noted = if logs.len() > 1 { time_index::entries(&known.times.join(name.as_str())) } else { Vec::new() };
+        let index = noted.into_iter().map(|(at, end)| (at, place(end))).collect();
         let marks = if printer.may_mark() { span::marks(&known.records, name, log.end, place) } else { Vec::new() };
         stretches.push(Stretch::new(log.index, &log.source, start, to).with_index(index).with_marks(marks));
     }

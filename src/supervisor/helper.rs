@@ -86,9 +86,7 @@ impl Helpers {
     ) -> Result<Exit, String> {
         let started = self.start(service, run, command, more, &output).map_err(|error| error.to_string())?;
         failpoint::reach(Failpoint::HelperBegun);
-        started.pidfd.readable().await;
-        let exit = keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved);
-        Ok(exit)
+        Ok(started.end().await)
     }
 
     /// Has a log rotated by a process of its own: copying and compressing take long, and whoever owns the stack waits for nothing.
@@ -109,8 +107,7 @@ impl Helpers {
             group: None,
             detach: false,
         })?;
-        started.pidfd.readable().await;
-        Ok(keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved))
+        Ok(started.end().await)
     }
 
     /// The version of devstack that a program says it is. It is told nothing, and killed if it takes long.
@@ -133,10 +130,9 @@ impl Helpers {
             detach: false,
         });
         let started = started.map_err(words)?;
-        if tokio::time::timeout(PATIENCE, started.pidfd.readable()).await.is_err() {
+        let Ok(exit) = tokio::time::timeout(PATIENCE, started.end()).await else {
             return Err("asked for its version, it does not end".to_owned());
-        }
-        let exit = keeper::reap_child(started.process.id().pid).unwrap_or(Exit::Unobserved);
+        };
         let said = reexec::what_is_there(said).map_err(words)?;
         let version = said.strip_prefix("devstack ").map(str::trim).filter(|_| exit.is_success());
         version.map(str::to_owned).ok_or_else(|| format!("asked for its version, it ended with {exit}"))
@@ -185,6 +181,13 @@ struct Running {
     process: PidFd,
     pidfd: Readiness,
     running: Rc<RefCell<BTreeSet<Pid>>>,
+}
+
+impl Running {
+    async fn end(&self) -> Exit {
+        self.pidfd.readable().await;
+        keeper::reap_child(self.process.id().pid).unwrap_or(Exit::Unobserved)
+    }
 }
 
 impl Drop for Running {

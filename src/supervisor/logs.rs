@@ -12,10 +12,10 @@ use crate::sys::log_size::{self, LogSize};
 use crate::sys::time_index::TimeIndex;
 use crate::sys::write_watch::WriteWatch;
 use crate::sys::{clock, rotation};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,16 +45,15 @@ struct Kept {
 pub struct Logs(Rc<Shared>);
 
 struct Shared {
-    root: PathBuf,
+    project: RefCell<Arc<Project>>,
     index_folder: PathBuf,
     helpers: Helpers,
     kept: RefCell<BTreeMap<ServiceName, Kept>>,
-    limit: RefCell<Arc<Project>>,
     watch: WriteWatch<ServiceName>,
     /// Something is due earlier than it was.
     changed: Notify,
     /// The limit of the project was near, and that has been said.
-    is_near: RefCell<bool>,
+    is_near: Cell<bool>,
 }
 
 /// Ends the looking with its owner.
@@ -71,14 +70,13 @@ impl Logs {
     /// When there is no descriptor left.
     pub fn new(project: &Arc<Project>, index_folder: PathBuf, helpers: Helpers) -> io::Result<(Self, Looking)> {
         let logs = Self(Rc::new(Shared {
-            root: project.root.clone(),
+            project: RefCell::new(project.clone()),
             index_folder,
             helpers,
             kept: RefCell::default(),
-            limit: RefCell::new(project.clone()),
             watch: WriteWatch::new()?,
             changed: Notify::new(),
-            is_near: RefCell::new(false),
+            is_near: Cell::new(false),
         }));
         let looking = tokio::task::spawn_local(logs.clone().look_on());
         Ok((logs, Looking(looking.abort_handle())))
@@ -87,7 +85,7 @@ impl Logs {
     /// As the stack is now.
     pub fn follow(&self, stack: &Stack, project: &Arc<Project>) {
         let mut kept = self.0.kept.borrow_mut();
-        self.0.limit.replace(project.clone());
+        self.0.project.replace(project.clone());
         kept.retain(|name, log| {
             let stays = stack.slot(name).is_some_and(|slot| slot.state.run() == Some(log.run));
             if !stays {
@@ -205,7 +203,8 @@ impl Logs {
     }
 
     async fn rotate(self, name: ServiceName, run: RunId, path: PathBuf, rule: rotation::Rule) {
-        let outcome = match self.0.helpers.rotate(&self.0.root, &path, &rule).await {
+        let root = self.0.project.borrow().root.clone();
+        let outcome = match self.0.helpers.rotate(&root, &path, &rule).await {
             Ok(Exit::Code(0)) => Outcome::Done,
             Ok(Exit::Code(rotation::NOT_YET)) => Outcome::NotYet,
             Ok(Exit::Code(rotation::BUSY)) => Outcome::Later(WHILE_BUSY),
@@ -228,27 +227,29 @@ impl Logs {
 
     /// What an earlier devstack began, of whatever service.
     async fn finish_what_was_cut_short(&self) {
-        let project = self.0.limit.borrow().clone();
-        for service in project.services.values().filter(|service| rotation::is_unfinished(&service.log_file)) {
+        let project = self.0.project.borrow().clone();
+        let logs: Vec<&Path> = project.services.values().map(|service| &*service.log_file).collect();
+        let unfinished = rotation::unfinished(&logs);
+        for service in project.services.values().filter(|service| unfinished.contains(&&*service.log_file)) {
             let never = rotation::Rule { size: u64::MAX, ..rule(service.log_rotate, false) };
-            if let Err(error) = self.0.helpers.rotate(&self.0.root, &service.log_file, &never).await {
+            if let Err(error) = self.0.helpers.rotate(&project.root, &service.log_file, &never).await {
                 complain(&error);
             }
         }
     }
 
     fn keep_within_limit(&self) {
-        let project = self.0.limit.borrow().clone();
+        let project = self.0.project.borrow().clone();
         let Some(limit) = project.log_limit else { return };
         let files = project.services.values().flat_map(|service| log_size::of_all(&service.log_file));
         let mut files: Vec<_> = files.collect();
         let mut used: u64 = files.iter().map(|file| file.bytes).sum();
         let is_near = used as f64 >= limit as f64 * NEAR;
-        if is_near && !self.0.is_near.replace(is_near) {
+        let was_near = self.0.is_near.replace(is_near);
+        if is_near && !was_near {
             let (used, limit) = (used / MB, limit / MB);
             complain(&io::Error::other(format!("the logs take {used} MB of {limit} MB (log_limit); at the limit the oldest old ones go")));
         }
-        self.0.is_near.replace(is_near);
         files.sort_by_key(|file| file.written_at);
         for file in files.iter().filter(|file| file.is_old) {
             if used <= limit {

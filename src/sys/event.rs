@@ -40,8 +40,7 @@ impl Event {
     }
 
     /// Another one under the same number, which has not happened: for a child after fork(2), whose events are not its parent's, and for
-    /// a new beginning. Whoever waits for the old one already, by a
-    /// descriptor of its own, is still woken by it.
+    /// a new beginning. Whoever waits for the old one already, by a descriptor of its own, is still woken by it.
     pub fn renew(&self) {
         if let Ok(own) = Self::new() {
             // SAFETY: both descriptors are owned here, and stay so: the old one is replaced by a duplicate of the new.

@@ -17,7 +17,7 @@
 mod names;
 mod place;
 
-pub use names::{OldLog, is_unfinished, old_logs};
+pub use names::{OldLog, is_unfinished, old_logs, unfinished};
 
 use super::beneath::{self, refused};
 use super::failpoint::{self, Failpoint};

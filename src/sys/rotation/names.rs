@@ -5,6 +5,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -48,7 +49,9 @@ impl Suffix {
             None if text == PARTIAL => Some(Self::Partial),
             None => old(text, false),
             Some((text, COMPRESSED)) => old(text, true),
-            Some((text, PARTIAL)) => text.strip_suffix(".gz").and_then(|text| old(text, true)).map(|_| Self::Compressing),
+            Some((text, PARTIAL)) => {
+                Self::parse(text).filter(|packed| matches!(packed, Self::Old { is_compressed: true, .. })).map(|_| Self::Compressing)
+            }
             Some(_) => None,
         }
     }
@@ -95,8 +98,12 @@ impl Names {
     }
 
     pub fn create_partial(&self, mode: Mode) -> io::Result<File> {
+        self.create(&self.name(PARTIAL), mode)
+    }
+
+    fn create(&self, name: &OsStr, mode: Mode) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(&self.folder, self.name(PARTIAL), flags, mode)?))
+        Ok(File::from(openat(&self.folder, name, flags, mode)?))
     }
 
     /// What nobody finishes any more.
@@ -174,10 +181,7 @@ impl Names {
                 Err(error) => return Err(error.into()),
             };
             let partial = self.name(&format!("{number}.{COMPRESSED}.{PARTIAL}"));
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let target = File::from(openat(&self.folder, &partial, flags, Mode::RUSR | Mode::WUSR)?);
-            let packed = pack(&file, target);
-            match packed {
+            match pack(&file, self.create(&partial, Mode::RUSR | Mode::WUSR)?) {
                 Ok(()) => renameat(&self.folder, &partial, &self.folder, self.old(number, true))?,
                 Err(error) => {
                     let _ = self.remove(&partial);
@@ -217,36 +221,51 @@ pub struct OldLog {
     pub unplaced: Option<(u64, u64)>,
 }
 
+/// What belongs to this log in its folder.
+fn beside(live: &Path) -> io::Result<Vec<(PathBuf, Suffix)>> {
+    let (Some(folder), Some(name)) = (live.parent(), live.file_name()) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?.file_name();
+        found.extend(suffix_of(&entry, name).map(|suffix| (folder.join(&entry), suffix)));
+    }
+    Ok(found)
+}
+
 /// Of the log at this path, the oldest first.
 ///
 /// # Errors
 /// When its folder cannot be read.
 pub fn old_logs(live: &Path) -> io::Result<Vec<OldLog>> {
-    let (Some(folder), Some(name)) = (live.parent(), live.file_name()) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?.file_name();
-        let path = folder.join(&entry);
-        match suffix_of(&entry, name) {
-            Some(Suffix::Old { number, is_compressed }) => {
-                found.push((number, is_compressed, OldLog { path, is_compressed, unplaced: None }))
-            }
-            Some(Suffix::Whole { inode, end }) => {
-                found.push((0, false, OldLog { path, is_compressed: false, unplaced: Some((inode, end)) }))
-            }
-            _ => {}
-        }
-    }
+    let old = |(path, suffix)| match suffix {
+        Suffix::Old { number, is_compressed } => Some((number, OldLog { path, is_compressed, unplaced: None })),
+        Suffix::Whole { inode, end } => Some((0, OldLog { path, is_compressed: false, unplaced: Some((inode, end)) })),
+        Suffix::Partial | Suffix::Compressing => None,
+    };
+    let mut found: Vec<(u32, OldLog)> = beside(live)?.into_iter().filter_map(old).collect();
     // Compressed, and the plain one not yet removed: the same twice.
-    found.sort_by_key(|(number, is_compressed, _)| (std::cmp::Reverse(*number), *is_compressed));
-    found.dedup_by(|(later, ..), (number, ..)| *number > 0 && later == number);
-    Ok(found.into_iter().map(|(.., log)| log).collect())
+    found.sort_by_key(|(number, log)| (std::cmp::Reverse(*number), log.is_compressed));
+    found.dedup_by(|(later, _), (number, _)| *number > 0 && later == number);
+    Ok(found.into_iter().map(|(_, log)| log).collect())
 }
 
 /// Whether a rotation of the log at this path was cut short.
 pub fn is_unfinished(live: &Path) -> bool {
-    let (Some(folder), Some(name)) = (live.parent(), live.file_name()) else { return false };
-    let Ok(entries) = std::fs::read_dir(folder) else { return false };
-    let suffixes = entries.filter_map(Result::ok).filter_map(|entry| suffix_of(&entry.file_name(), name));
-    suffixes.into_iter().any(|suffix| matches!(suffix, Suffix::Partial | Suffix::Whole { .. } | Suffix::Compressing))
+    let is_step = |suffix: &Suffix| !matches!(suffix, Suffix::Old { .. });
+    beside(live).is_ok_and(|found| found.iter().any(|(_, suffix)| is_step(suffix)))
+}
+
+/// Those of these logs of which a rotation was cut short. Each folder is read once, unless there is something in it.
+pub fn unfinished<'a>(logs: &[&'a Path]) -> Vec<&'a Path> {
+    let folders: BTreeSet<&Path> = logs.iter().filter_map(|log| log.parent()).collect();
+    let holds_a_step = |folder: &&Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.ends_with(&format!(".{PARTIAL}")) || name.contains(".0-")
+        })
+    };
+    let suspected: BTreeSet<&Path> = folders.into_iter().filter(holds_a_step).collect();
+    let is_suspected = |log: &Path| log.parent().is_some_and(|folder| suspected.contains(folder));
+    logs.iter().copied().filter(|log| is_suspected(log) && is_unfinished(log)).collect()
 }

@@ -107,6 +107,7 @@ fn what_was_cut_short_after_any_step_is_finished_and_nothing_is_lost_or_doubled(
         for step in 0..5 {
             state(step);
             assert_eq!(is_unfinished(&log), step < 3);
+            assert_eq!(unfinished(&[&log, &root.join("other.log")]).len(), usize::from(step < 3));
             append(&log).write_all(&lines(written..written + 1000)).expect("written");
             written += 1000;
             assert_eq!(rotate(root, &log, &Rule { size: 1 << 30, ..RULE }).expect("finished"), Outcome::NotYet);
