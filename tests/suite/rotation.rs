@@ -130,6 +130,9 @@ fn a_rotation_that_is_killed_at_any_step_is_finished_by_the_next() {
             wait_until("it goes on", || old_logs(&stack) >= seen + 2);
             stack.run("stop --supervisor").ends_with(0);
             stack.run("start").ends_with(0);
+            stack.run("stop").ends_with(0);
+            // A supervisor that leaves ends the rotation that is under way, for the next one to finish.
+            wait_until("no rotation is under way", || !rotation::is_unfinished(&stack.log_file("flood")));
             stack.run("stop --supervisor").ends_with(0);
             let text = joined(&stack);
             let second = text.rfind("started\n").expect("two runs");
