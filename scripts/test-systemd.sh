@@ -5,20 +5,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-skip() {
-    echo "SKIPPED: the exported units were not run under systemd: $*" >&2
-    [ "${CI:-}" = true ] && [ "$(id -u)" -eq 0 ] && exit 1
-    exit 0
-}
-[ "$(id -u)" -eq 0 ] || skip "not root"
-for program in systemd-nspawn mmdebstrap nsenter; do
-    command -v "$program" >/dev/null || skip "$program is missing"
-done
-
-target="$(cd "${CARGO_TARGET_DIR:-target}" && pwd)"
-devstack="$target/debug/devstack"
-[ -x "$devstack" ] || cargo build --locked --quiet
-wheel="${DEVSTACK_WHEEL:?names the wheel of the worker library; scripts/test.sh builds one}"
+where="under systemd"
+programs=(systemd-nspawn mmdebstrap nsenter)
+. scripts/exported-units.sh
 
 root="$target/systemd-root"
 if [ ! -e "$root/usr/lib/systemd/systemd" ]; then

@@ -15,6 +15,13 @@ shown() { systemctl show "$1.service" -p "$2" --value; }
 is() { [ "$(shown "$1" "$2")" = "$3" ]; }
 says() { journalctl --no-pager -o cat -u "$1.service" | grep -q -- "$2"; }
 group() { echo "/sys/fs/cgroup$(shown "$1" ControlGroup)"; }
+# Whether it was started again, once, and is up.
+is_back() { is "$1" ActiveState active && is "$1" NRestarts 1; }
+misbehaves_and_is_replaced() {
+    touch "/srv/shop/$1.go"
+    await "$1 ends with $2" says "shop-$1" "Failed with result '$2'"
+    await "and another one is there" is_back "shop-$1"
+}
 file_is() { [ "$(cat "$(group "$1")/$2")" = "$3" ] || fail "$2 of $1 is $(cat "$(group "$1")/$2"), not $3"; }
 
 echo "cgroup v2 with: $(cat /sys/fs/cgroup/cgroup.controllers)"
@@ -31,10 +38,7 @@ file_is shop-eats cpu.max "80000 100000"
 file_is shop-eats pids.max "$(shown shop-eats TasksMax)"
 echo "limits in the kernel's files: as exported"
 
-touch /srv/shop/hangs.go
-await "the watchdog ends who hangs" says shop-hangs "Failed with result 'watchdog'"
-again() { is shop-hangs ActiveState active && is shop-hangs NRestarts 1; }
-await "and another one is there" again
+misbehaves_and_is_replaced hangs watchdog
 echo "watchdog: restarted"
 
 children() { journalctl --no-pager -o cat -u "shop-$1.service" | sed -n 's/^has //p' | tr ' ' '\n'; }
@@ -48,6 +52,7 @@ done
 [ "$(alive loose | wc -l)" -eq 2 ] || fail "with kill_mode = \"process\" the pool goes too"
 kill -KILL $(alive loose)
 echo "stop: nothing of a pool is left by mixed, two processes by process"
+
 limited() {
     local place="$1" pid group
     pid="$(devstack --project /srv/alone status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["services"][0]["pid"])')"
@@ -64,10 +69,7 @@ limited() {
 (echo "$BASHPID" >/sys/fs/cgroup/cgroup.procs; exec devstack --project /srv/alone start)
 limited "in the group of the machine"
 
-touch /srv/shop/eats.go
-await "who eats memory is ended" says shop-eats "Failed with result 'oom-kill'"
-again() { is shop-eats ActiveState active && is shop-eats NRestarts 1; }
-await "and another one is there" again
+misbehaves_and_is_replaced eats oom-kill
 echo "memory: $(journalctl --no-pager -o cat -u shop-eats.service | grep -m1 oom-kill); restarted"
 
 systemctl stop shop.target
